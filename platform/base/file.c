@@ -1,0 +1,121 @@
+#include "platform/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_read(const char *path, struct buf *b, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    ssize_t n = 0;
+    char *to;
+    int rc = 0;
+
+    if (fd < 0)
+        return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s", path);
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        rc = err_set(e, ERR_IO, "%s: not a regular file", path);
+        goto done;
+    }
+    do {
+        size_t want = st.st_size > (off_t)b->len ? (size_t)st.st_size - b->len : 4096;
+
+        to = buf_reserve(b, want);
+        if (!to && b->len < b->max) { /* st_size promised more than fits: look whether it is true */
+            b->failed = 0;
+            want = b->max - b->len;
+            to = buf_reserve(b, want);
+        }
+        if (!to)
+            break;
+        n = read(fd, to, want);
+        if (n > 0)
+            b->len += (size_t)n;
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    if (n < 0)
+        rc = err_errno(e, ERR_IO, "%s: reading", path);
+    else if (b->len == b->max && n > 0)
+        rc = err_set(e, ERR_LIMIT, "%s: larger than %zu bytes", path, b->max);
+    else
+        rc = buf_check(b, path, e);
+    if (b->data)
+        b->data[b->len] = '\0';
+done:
+    close(fd);
+    return rc;
+}
+
+static int write_all(int fd, const char *bytes, size_t n)
+{
+    ssize_t k;
+
+    while (n > 0) {
+        k = write(fd, bytes, n);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            return -1;
+        bytes += k;
+        n -= (size_t)k;
+    }
+    return 0;
+}
+
+int file_write(const char *path, const void *bytes, size_t n, struct err *e)
+{
+    char tmp[PATH_MAX];
+    int fd, rc = 0;
+
+    if (snprintf(tmp, sizeof tmp, "%s.XXXXXX", path) >= (int)sizeof tmp)
+        return err_set(e, ERR_IO, "%s: the path is too long", path);
+    fd = mkostemp(tmp, O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, ERR_IO, "%s: creating", path);
+    if (write_all(fd, bytes, n) < 0 || fchmod(fd, 0644) < 0 || fsync(fd) < 0)
+        rc = err_errno(e, ERR_IO, "%s: writing", path);
+    if (close(fd) < 0 && rc == 0)
+        rc = err_errno(e, ERR_IO, "%s: closing", path);
+    if (rc == 0 && rename(tmp, path) < 0)
+        rc = err_errno(e, ERR_IO, "%s: renaming", path);
+    if (rc < 0)
+        unlink(tmp);
+    return rc;
+}
+
+int file_mkdirs(const char *path, struct err *e)
+{
+    char part[PATH_MAX];
+    size_t i, n = strlen(path);
+
+    if (n == 0 || n >= sizeof part)
+        return err_set(e, ERR_IO, "%s: not a usable folder name", path);
+    memcpy(part, path, n + 1);
+    for (i = 1; i <= n; i++) {
+        if (part[i] != '/' && part[i] != '\0')
+            continue;
+        part[i] = '\0';
+        if (mkdir(part, 0777) < 0 && errno != EEXIST)
+            return err_errno(e, ERR_IO, "%s: creating the folder", part);
+        part[i] = path[i];
+    }
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+int file_remove_tree(const char *path, struct err *e)
+{
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
+        return err_errno(e, ERR_IO, "%s: removing", path);
+    return 0;
+}

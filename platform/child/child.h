@@ -1,0 +1,106 @@
+/*
+ * A run's process: started with limits, watched through pipes, ended for sure.
+ *
+ *   child_exec   fork + exec, rlimits, no inherited descriptors or environment, own process group
+ *   child_mem    a scripted twin for tests and the simulation
+ *
+ * A child belongs to the task that started it. Its stdout is a stream of lines
+ * (events), its stderr the last of which are kept for a failure's report.
+ */
+#ifndef PLATFORM_CHILD_CHILD_H
+#define PLATFORM_CHILD_CHILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "platform/base/buf.h"
+#include "platform/base/err.h"
+
+struct clock;
+struct child_port;
+struct child;
+
+struct child_spec {
+    const char *const *argv; /* NULL-terminated; argv[0] is an absolute path */
+    const char *const *env;  /* "NAME=value", NULL-terminated: the whole environment */
+    const char *folder;      /* working directory */
+    uint64_t memory_bytes;   /* address space limit; 0: none */
+    uint64_t file_bytes;     /* largest file it may write; 0: none */
+    int64_t cpu_seconds;     /* 0: none */
+    int open_files;          /* 0: 256 */
+    int processes;           /* threads included; 0: no limit of its own */
+};
+
+struct child_end {
+    bool signalled;
+    int status;    /* exit status, or the signal's number */
+    char why[128]; /* "exit status 3", "killed by SIGKILL (out of memory?)" */
+};
+
+struct child_port_ops {
+    int (*start)(struct child_port *, const struct child_spec *, struct child **, struct err *);
+    int (*read)(struct child *, int timeout_ms, struct buf *line, struct err *);
+    void (*signal)(struct child *, int signum);
+    int (*wait)(struct child *, int timeout_ms, struct child_end *, struct err *);
+    void (*errors)(struct child *, struct buf *tail);
+    void (*child_free)(struct child *);
+    void (*free)(struct child_port *);
+};
+
+struct child_port {
+    const struct child_port_ops *ops;
+};
+struct child {
+    struct child_port *port;
+};
+
+int child_exec(struct child_port **out, struct clock *, struct err *e);
+
+/* The twin: `body` plays the child; it emits lines by child_mem_emit and returns its exit status.
+ */
+typedef int (*child_mem_body)(void *arg, struct child *self, const struct child_spec *spec);
+int child_mem(struct child_port **out, struct clock *, child_mem_body body, void *arg,
+              struct err *e);
+void child_mem_emit(struct child *self, const char *line);
+bool child_mem_signalled(struct child *self, int *signum); /* has SIGTERM / SIGKILL arrived? */
+
+/* Everything in the spec is copied. */
+static inline int child_start(struct child_port *p, const struct child_spec *s, struct child **out,
+                              struct err *e)
+{
+    return p->ops->start(p, s, out, e);
+}
+/* 1: one line of its stdout (without '\n') is in `line`; 0: none within the time; ERR_NOT_FOUND:
+ * its stdout has ended. */
+static inline int child_read(struct child *c, int timeout_ms, struct buf *line, struct err *e)
+{
+    return c->port->ops->read(c, timeout_ms, line, e);
+}
+static inline void child_signal(struct child *c, int signum)
+{
+    c->port->ops->signal(c, signum);
+}
+/* 1: it ended, *end says how; 0: still running. */
+static inline int child_wait(struct child *c, int timeout_ms, struct child_end *end, struct err *e)
+{
+    return c->port->ops->wait(c, timeout_ms, end, e);
+}
+/* The last lines of its stderr (at most 16 KiB), appended to `tail`. */
+static inline void child_errors(struct child *c, struct buf *tail)
+{
+    c->port->ops->errors(c, tail);
+}
+/* Kills its process group if it still runs, and reaps it. Accepts NULL. */
+static inline void child_free(struct child *c)
+{
+    if (c)
+        c->port->ops->child_free(c);
+}
+static inline void child_port_free(struct child_port *p)
+{
+    if (p)
+        p->ops->free(p);
+}
+
+#endif
