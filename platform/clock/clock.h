@@ -24,7 +24,7 @@ struct task;
 struct clock_ops {
     int64_t (*wall_ms)(struct clock *);                 /* milliseconds since 1970; may jump */
     int64_t (*mono_ms)(struct clock *);                 /* milliseconds, never goes back */
-    void (*sleep_ms)(struct clock *, int64_t ms);       /* returns early once stopping */
+    void (*sleep_ms)(struct clock *, int64_t ms);       /* ends early once stopping, see below */
     void (*random)(struct clock *, void *to, size_t n); /* unpredictable in clock_real */
     int (*go)(struct clock *, const char *name, void (*fn)(void *), void *arg, struct task **out,
               struct err *);
@@ -40,10 +40,13 @@ struct clock {
 
 int clock_real(struct clock **out, struct err *e);
 
-/* Simulated: tasks are fibers that switch only inside port calls; time jumps to the next wake-up.
+/*
+ * Simulated: tasks are fibers that switch only where they sleep or join; time starts at 0 and jumps
+ * to the next wake-up. The thread that made it is the only one that may use it. clock_sim_run, and
+ * a sleep or join outside of any task, run the tasks meanwhile.
  */
 int clock_sim(struct clock **out, uint64_t seed, struct err *e);
-/* Runs all tasks until none is left or `until_ms` of simulated time passed. */
+/* Runs all tasks until none is left or clock_mono_ms has reached until_ms. */
 void clock_sim_run(struct clock *c, int64_t until_ms);
 
 static inline int64_t clock_wall_ms(struct clock *c)
@@ -54,6 +57,10 @@ static inline int64_t clock_mono_ms(struct clock *c)
 {
     return c->ops->mono_ms(c);
 }
+/*
+ * A stop ends every sleep at once; a sleep that begins after it still takes up to 50 ms, so that a
+ * drain that retries does not spin. 0 lets other simulated tasks run.
+ */
 static inline void clock_sleep_ms(struct clock *c, int64_t ms)
 {
     c->ops->sleep_ms(c, ms);
@@ -76,6 +83,7 @@ static inline void clock_free(struct clock *c)
         c->ops->free(c);
 }
 
+/* Starts fn(arg) as a task; `out` NULL: nobody will join it, it frees itself. */
 static inline int clock_go(struct clock *c, const char *name, void (*fn)(void *), void *arg,
                            struct task **out, struct err *e)
 {

@@ -1,0 +1,162 @@
+#include "platform/clock/fiber.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define WITH_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
+#endif
+#endif
+
+#ifdef WITH_ASAN
+#include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef WITH_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
+#define STACK_BYTES ((size_t)2 << 20) /* mapped on use; sanitizers widen frames */
+
+struct fiber {
+    ucontext_t self, resumer;
+    void (*fn)(void *);
+    void *arg;
+    unsigned char *map; /* a guard page, then the stack */
+    size_t map_bytes, guard_bytes;
+    bool ended;
+#ifdef WITH_ASAN
+    void *self_fake, *resumer_fake;
+    const void *resumer_stack;
+    size_t resumer_bytes;
+#endif
+#ifdef WITH_TSAN
+    void *self_tsan, *resumer_tsan;
+#endif
+};
+
+/* The four notices around a switch: before leaving and after arriving, on either side. Inlined even
+ * without optimisation: a call's return would be booked on the other fiber's shadow stack. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+ALWAYS_INLINE void leave_resumer(struct fiber *f)
+{
+#ifdef WITH_ASAN
+    __sanitizer_start_switch_fiber(&f->resumer_fake, f->map + f->guard_bytes, STACK_BYTES);
+#endif
+#ifdef WITH_TSAN
+    f->resumer_tsan = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(f->self_tsan, 0);
+#endif
+}
+
+ALWAYS_INLINE void arrive_resumer(struct fiber *f)
+{
+#ifdef WITH_ASAN
+    __sanitizer_finish_switch_fiber(f->resumer_fake, NULL, NULL);
+#endif
+}
+
+ALWAYS_INLINE void leave_fiber(struct fiber *f)
+{
+#ifdef WITH_ASAN
+    /* a NULL place tells that the fake stack ends with the fiber */
+    __sanitizer_start_switch_fiber(f->ended ? NULL : &f->self_fake, f->resumer_stack,
+                                   f->resumer_bytes);
+#endif
+#ifdef WITH_TSAN
+    __tsan_switch_to_fiber(f->resumer_tsan, 0);
+#endif
+}
+
+ALWAYS_INLINE void arrive_fiber(struct fiber *f)
+{
+#ifdef WITH_ASAN
+    __sanitizer_finish_switch_fiber(f->self_fake, &f->resumer_stack, &f->resumer_bytes);
+#endif
+}
+
+/* makecontext passes ints: the pointer travels in two. */
+static void entry(unsigned high, unsigned low)
+{
+    struct fiber *f = (struct fiber *)(((uintptr_t)high << 32) | (uintptr_t)low);
+
+    arrive_fiber(f);
+    f->fn(f->arg);
+    f->ended = true;
+    leave_fiber(f);
+    setcontext(&f->resumer);
+    abort(); /* setcontext does not return */
+}
+
+int fiber_new(struct fiber **out, void (*fn)(void *), void *arg, struct err *e)
+{
+    struct fiber *f = calloc(1, sizeof *f);
+    uintptr_t p = (uintptr_t)f;
+
+    if (!f)
+        return err_set(e, ERR_NOMEM, "a fiber");
+    f->fn = fn;
+    f->arg = arg;
+    f->guard_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    f->map_bytes = f->guard_bytes + STACK_BYTES;
+    f->map = mmap(NULL, f->map_bytes, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (f->map == MAP_FAILED) {
+        f->map = NULL;
+        fiber_free(f);
+        return err_errno(e, ERR_NOMEM, "a fiber's stack");
+    }
+    mprotect(f->map, f->guard_bytes, PROT_NONE);
+    getcontext(&f->self);
+    f->self.uc_stack.ss_sp = f->map + f->guard_bytes;
+    f->self.uc_stack.ss_size = STACK_BYTES;
+    makecontext(&f->self, (void (*)(void))entry, 2, (unsigned)(p >> 32), (unsigned)p);
+#ifdef WITH_TSAN
+    f->self_tsan = __tsan_create_fiber(0);
+#endif
+    *out = f;
+    return 0;
+}
+
+void fiber_free(struct fiber *f)
+{
+    if (!f)
+        return;
+#ifdef WITH_TSAN
+    if (f->self_tsan)
+        __tsan_destroy_fiber(f->self_tsan);
+#endif
+    if (f->map)
+        munmap(f->map, f->map_bytes);
+    free(f);
+}
+
+void fiber_resume(struct fiber *f)
+{
+    leave_resumer(f);
+    swapcontext(&f->resumer, &f->self);
+    arrive_resumer(f);
+}
+
+void fiber_yield(struct fiber *f)
+{
+    leave_fiber(f);
+    swapcontext(&f->self, &f->resumer);
+    arrive_fiber(f);
+}
+
+bool fiber_ended(const struct fiber *f)
+{
+    return f->ended;
+}
