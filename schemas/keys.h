@@ -35,11 +35,13 @@
 
 #include "platform/base/err.h"
 
-#define KEY_MAX          512 /* bytes of any topic, object or Redis key, with the NUL */
-#define KEY_NAME_MAX     64 /* bytes of an owner, dataset, run, model or backbone name, with the NUL \
-                             */
-#define KEY_FILE_MAX     200 /* bytes of a file's path inside an attempt or a backbone, with the NUL \
-                              */
+#define KEY_MAX 512 /* bytes of any topic, object or Redis key, with the NUL */
+#define KEY_NAME_MAX                                                                               \
+    64 /* bytes of an owner, dataset, run, model or backbone name, with the NUL                    \
+        */
+#define KEY_FILE_MAX                                                                               \
+    200 /* bytes of a file's path inside an attempt or a backbone, with the NUL                    \
+         */
 #define KEYS_PREFIX      "tripline"
 #define KEYS_OPEN_PREFIX "open/" /* all unfinished runs */
 
