@@ -81,6 +81,7 @@ struct backend_ops {
 
 struct backend {
     const struct backend_ops *ops;
+    const char *fingerprint; /* what backend_fingerprint answers; the backend's own memory */
 };
 
 struct backend_options {
