@@ -53,6 +53,8 @@ struct engine_info {
     int layers;       /* blocks, as a person would count them */
     int max_tokens;   /* positions the backbone has (0: no limit known) */
     int vocabulary;   /* rows of the token table */
+    int heads;        /* of an attention; 0: none found */
+    int inner;        /* widest linear layer of a block; 0: none found */
     bool wants_types; /* the backbone takes token_type_ids */
     size_t parameters, trainable;
     const char *cut;         /* the tensor that was cut at */
