@@ -55,15 +55,20 @@ struct child {
     struct child_port *port;
 };
 
+/* Needs a real clock. A child dies with the thread that started it. No network where the system
+ * permits to take it away. A program that cannot be started is an error of child_start. */
 int child_exec(struct child_port **out, struct clock *, struct err *e);
 
-/* The twin: `body` plays the child; it emits lines by child_mem_emit and returns its exit status.
+/*
+ * The twin: `body` plays the child as a task of the clock. It emits lines, returns its exit status
+ * or minus the number of a signal that killed it, and returns soon after child_mem_signalled.
  */
 typedef int (*child_mem_body)(void *arg, struct child *self, const struct child_spec *spec);
 int child_mem(struct child_port **out, struct clock *, child_mem_body body, void *arg,
               struct err *e);
-void child_mem_emit(struct child *self, const char *line);
-bool child_mem_signalled(struct child *self, int *signum); /* has SIGTERM / SIGKILL arrived? */
+void child_mem_emit(struct child *self, const char *line);     /* a line of stdout, without '\n' */
+void child_mem_complain(struct child *self, const char *line); /* a line of stderr */
+bool child_mem_signalled(struct child *self, int *signum);     /* has SIGTERM / SIGKILL arrived? */
 
 /* Everything in the spec is copied. */
 static inline int child_start(struct child_port *p, const struct child_spec *s, struct child **out,
@@ -71,17 +76,19 @@ static inline int child_start(struct child_port *p, const struct child_spec *s, 
 {
     return p->ops->start(p, s, out, e);
 }
-/* 1: one line of its stdout (without '\n') is in `line`; 0: none within the time; ERR_NOT_FOUND:
- * its stdout has ended. */
+/* 1: one line of its stdout (without '\n') replaced what was in `line`; 0: none within the time, or
+ * the clock was stopped meanwhile; ERR_NOT_FOUND: its stdout has ended; ERR_LIMIT: a line is over
+ * 1 MiB. */
 static inline int child_read(struct child *c, int timeout_ms, struct buf *line, struct err *e)
 {
     return c->port->ops->read(c, timeout_ms, line, e);
 }
+/* To its whole process group. */
 static inline void child_signal(struct child *c, int signum)
 {
     c->port->ops->signal(c, signum);
 }
-/* 1: it ended, *end says how; 0: still running. */
+/* 1: it ended, *end says how (what is left of its process group is killed); 0: still running. */
 static inline int child_wait(struct child *c, int timeout_ms, struct child_end *end, struct err *e)
 {
     return c->port->ops->wait(c, timeout_ms, end, e);
