@@ -2,54 +2,20 @@
 # Real Kafka, S3 (s3proxy) and Redis on free loopback ports, with secrets of their own, in one folder.
 #   servers.sh start DIR [NAME...]   starts what does not run and waits until each answers; writes DIR/env.
 #                                    The same DIR again: the same ports, secrets and data
+#   servers.sh fresh DIR             as start, with nothing of an earlier run
 #   servers.sh stop DIR [NAME...]    ends them, and no process that is not theirs
 #   servers.sh kill DIR [NAME...]    ends them by SIGKILL
 #   servers.sh env DIR               prints `export X=...` lines
 #   servers.sh status DIR            one line a server; exit 3 if one is down
 # NAME: kafka, s3, redis; none means all.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$ROOT/scripts/process.sh"
 
 SERVERS=(redis s3 kafka)   # in the order of starting; each takes longer than the one before
 JVM=(-Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData)
 EMPTY_SHA256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 64; }
-
-# --- processes -----------------------------------------------------------------------------------
-
-# A process is its id and its start time: an id alone may belong to somebody else by now.
-start_time() {
-    local stat
-    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
-    set -- ${stat##*) }
-    [ "$1" != Z ] && echo "${20}"
-}
-running() { # running NAME: sets `pid`
-    local started
-    pid=
-    { read -r pid started <"$DIR/$1.pid"; } 2>/dev/null || return 1
-    [ -n "$started" ] && [ "$(start_time "$pid")" = "$started" ]
-}
-launch() { # launch NAME COMMAND...: in a session of its own, its output in NAME.log
-    local name=$1 p
-    shift
-    : >"$DIR/$name.log"
-    (cd "$DIR" && exec setsid "$@" >"$DIR/$name.log" 2>&1 </dev/null 8>&- 9>&-) &
-    p=$!
-    echo "$p $(start_time "$p" || true)" >"$DIR/$name.pid"
-}
-end() { # end NAME SIGNAL
-    local i
-    if running "$1"; then
-        kill "-$2" "$pid" 2>/dev/null || true
-        for ((i = 0; i < 200; i++)); do running "$1" || break; sleep 0.05; done
-        if running "$1"; then
-            kill -KILL "$pid" 2>/dev/null || true
-            for ((i = 0; i < 100; i++)); do running "$1" || break; sleep 0.05; done
-        fi
-    fi
-    rm -f "$DIR/$1.pid"
-}
+usage() { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 64; }
 
 # --- ports and secrets ---------------------------------------------------------------------------
 
@@ -185,6 +151,9 @@ share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# a killed broker may come back after this, not after 9 s
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 num.network.threads=2
 num.io.threads=2
 log.cleaner.dedupe.buffer.size=8388608
@@ -235,8 +204,7 @@ wait_for() { # 0: it answers; 1: its port was taken; dies otherwise
 }
 
 start_all() {
-    local name try began
-    local -a started=()
+    local name try
     need java redis-server redis-cli curl openssl setsid
     for name in kafka s3proxy; do
         [ -d "$CACHE/$name/lib" ] || die "$CACHE/$name is missing: run ./dev setup"
@@ -247,10 +215,11 @@ start_all() {
     flock -w 300 9 || die "another start or stop of $DIR does not end"
     [ -e "$DIR/settings" ] || write_settings
     . "$DIR/settings"
+    trap 'stop_started' EXIT   # all or nothing
     for name; do
         running "$name" && continue
-        "start_$name"
         started+=("$name")
+        "start_$name"
     done
     for name in "${started[@]}"; do
         for ((try = 1; ; try++)); do
@@ -262,8 +231,22 @@ start_all() {
         done
     done
     write_env
-    began=
+    trap - EXIT
     say "servers: ${started[*]:-nothing to start} ($(seconds $(($(now_ms) - BEGAN))) s), in $DIR"
+}
+
+started=()
+stop_started() {
+    local name
+    for name in "${started[@]}"; do end "$name" KILL; done
+}
+
+# What is left in DIR of an earlier run goes; a folder that no servers lived in is not touched.
+clear_all() {
+    stop_all KILL "${SERVERS[@]}"
+    exec 9>&-
+    [ -e "$DIR/settings" ] || return 0
+    rm -rf --one-file-system -- "$DIR"
 }
 
 stop_all() { # stop_all SIGNAL NAME...
@@ -304,6 +287,10 @@ done
 umask 077
 case $command in
 start) start_all "$@" ;;
+fresh)
+    clear_all
+    start_all "$@"
+    ;;
 stop) stop_all TERM "$@" ;;
 kill) stop_all KILL "$@" ;;
 env)

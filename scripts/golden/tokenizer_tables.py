@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Writes trainer/data/unicode_tables.h: the character classes as the `tokenizers` library sees them.
+
+The library's tables come from several Unicode versions at once (its classes are older than its
+lower case), so they are asked of it, code point by code point.
+
+  pip install tokenizers==0.23.3; scripts/golden/tokenizer_tables.py > trainer/data/unicode_tables.h
+"""
+import sys
+import tokenizers
+from tokenizers import normalizers, pre_tokenizers
+
+
+def bert(**on):
+    options = dict(clean_text=False, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+    options.update(on)
+    return normalizers.BertNormalizer(**options)
+
+
+clean, cjk = bert(clean_text=True), bert(handle_chinese_chars=True)
+strip, lower = bert(strip_accents=True), bert(lowercase=True)
+split = pre_tokenizers.BertPreTokenizer()
+# Decomposable since Unicode 13 to 16; the library's decomposition tables are older.
+WHOLE = [(0x105C9, 0x105C9), (0x105E4, 0x105E4), (0x11383, 0x11383), (0x11385, 0x11385),
+         (0x1138E, 0x1138E), (0x11391, 0x11391), (0x113C5, 0x113C5), (0x113C7, 0x113C8),
+         (0x11938, 0x11938), (0x16121, 0x16128), (0x16D68, 0x16D6A)]
+
+
+def classes():
+    found = {name: [] for name in ("drop", "space", "cjk", "punct", "mark")}
+    for c in range(0x110000):
+        if 0xD800 <= c < 0xE000:
+            continue
+        ch = chr(c)
+        pieces = split.pre_tokenize_str("a" + ch + "b")
+        found["drop"] += [c] if clean.normalize_str("a" + ch) == "a" else []
+        found["space"] += [c] if len(pieces) == 2 else []
+        found["punct"] += [c] if len(pieces) == 3 else []
+        found["cjk"] += [c] if cjk.normalize_str(ch) != ch else []
+        found["mark"] += [c] if strip.normalize_str("a" + ch) == "a" else []
+    return found
+
+
+def ranges(points):
+    out = []
+    for c in points:
+        if out and out[-1][1] == c - 1:
+            out[-1][1] = c
+        else:
+            out.append([c, c])
+    return out
+
+
+def lower_extra():
+    """Upper case letters newer than Unicode 15, which a C library may not know yet."""
+    out = []
+    new = [0x1C89, 0xA7CB, 0xA7CC, 0xA7CE, 0xA7D2, 0xA7D4, 0xA7DA, 0xA7DC]
+    new += list(range(0x10D50, 0x10D66)) + list(range(0x16EA0, 0x16EB9))
+    for c in new:
+        delta = ord(lower.normalize_str(chr(c))) - c
+        if out and out[-1][1] == c - 1 and out[-1][2] == delta:
+            out[-1][1] = c
+        else:
+            out.append([c, c, delta])
+    return out
+
+
+def table(name, rows, kind="struct range"):
+    body = ["{" + ", ".join(hex(v) if v >= 0 else str(v) for v in row) + "}" for row in rows]
+    print("static const %s %s[] = {" % (kind, name))
+    for i in range(0, len(body), 4):
+        print("    " + ", ".join(body[i:i + 4]) + ",")
+    print("};\n")
+
+
+print("/* Made by scripts/golden/tokenizer_tables.py with tokenizers %s: do not edit. */" % tokenizers.__version__)
+print("/* clang-format off */")
+found = classes()
+for name in found:
+    table(name + "_ranges", ranges(found[name]))
+table("whole_ranges", WHOLE)
+table("lower_ranges", lower_extra(), "struct shift")
+print("/* clang-format on */")
