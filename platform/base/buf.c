@@ -32,7 +32,7 @@ void *buf_reserve(struct buf *b, size_t n)
 
     if (b->failed)
         return NULL;
-    if (n > b->max - b->len) {
+    if (n > b->max - b->len || n > SIZE_MAX - 1 - b->len) { /* the NUL counts too */
         b->failed = ERR_LIMIT;
         return NULL;
     }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@ int file_read(const char *path, struct buf *b, struct err *e)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     ssize_t n = 0;
-    char *to;
+    bool over = false;
+    char *to, extra;
     int rc = 0;
 
     if (fd < 0)
@@ -27,21 +29,23 @@ int file_read(const char *path, struct buf *b, struct err *e)
     do {
         size_t want = st.st_size > (off_t)b->len ? (size_t)st.st_size - b->len : 4096;
 
-        to = buf_reserve(b, want);
-        if (!to && b->len < b->max) { /* st_size promised more than fits: look whether it is true */
-            b->failed = 0;
-            want = b->max - b->len;
-            to = buf_reserve(b, want);
+        if (b->len == b->max) { /* full: is this its end? */
+            n = read(fd, &extra, 1);
+            over = n > 0;
+            continue;
         }
+        if (want > b->max - b->len) /* st_size may promise more than is true */
+            want = b->max - b->len;
+        to = buf_reserve(b, want);
         if (!to)
             break;
         n = read(fd, to, want);
         if (n > 0)
             b->len += (size_t)n;
-    } while (n > 0 || (n < 0 && errno == EINTR));
+    } while ((n > 0 && !over) || (n < 0 && errno == EINTR));
     if (n < 0)
         rc = err_errno(e, ERR_IO, "%s: reading", path);
-    else if (b->len == b->max && n > 0)
+    else if (over)
         rc = err_set(e, ERR_LIMIT, "%s: larger than %zu bytes", path, b->max);
     else
         rc = buf_check(b, path, e);
