@@ -8,7 +8,9 @@
  *
  * A handle may be shared by threads (calls are serialised). ERR_PEER: no
  * answer (retry); ERR_DENIED: authentication or ACL. Keys and names are given
- * whole by the caller. Times come from the handle's clock for leases that the
+ * whole by the caller. An answer that is lost is asked for again, so a call may
+ * take effect twice (a second equal log line, a lease nobody knows of until it
+ * expires). Times come from the handle's clock for leases that the
  * caller makes, and from the server for their expiry.
  */
 #ifndef PLATFORM_BOARD_BOARD_H
@@ -80,6 +82,7 @@ struct board_redis_options {
 int board_redis(struct board **out, const struct board_redis_options *, struct clock *,
                 struct err *e);
 int board_mem(struct board **out, struct clock *, struct err *e);
+void board_mem_flush(struct board *b); /* what FLUSHALL does; for tests */
 
 /* Sets fields of the hash at `key`; ttl_ms 0: keeps for ever. */
 static inline int board_set(struct board *b, const char *key, const struct board_field *f, size_t n,

@@ -8,7 +8,9 @@
  * one task at a time. Offsets, timestamps: int64, milliseconds since 1970.
  * ERR_PEER: unreachable or timed out (retry); ERR_DENIED: authentication or ACL;
  * ERR_FENCED: another producer with this transactional id took over;
- * ERR_NOT_FOUND: no such topic or partition; ERR_LIMIT: message too large.
+ * ERR_FENCED from a consumer: the group expelled it (its partitions are lost; the
+ * next poll says so and joins again); ERR_NOT_FOUND: no such topic or partition, or
+ * a position outside what the partition holds; ERR_LIMIT: message too large.
  */
 #ifndef PLATFORM_BUS_BUS_H
 #define PLATFORM_BUS_BUS_H
@@ -136,6 +138,10 @@ struct bus {
 };
 struct bus_consumer {
     struct bus *bus;
+    /* After ERR_NOT_FOUND from bus_poll: the position that is not there (topic NULL: another
+     * cause; valid until the next poll). The partition waits for bus_seek again. */
+    struct bus_partition failed;
+    int64_t failed_offset;
 };
 struct bus_producer {
     struct bus *bus;
@@ -148,10 +154,15 @@ struct bus_kafka_options {
     const char *ca_file, *cert_file, *key_file;
     const char *sasl_mechanism, *username, *password;
     const char *const *extra; /* "key=value" passed on to librdkafka, NULL-terminated */
+    int timeout_ms;           /* of one question to the brokers; 0: 15000 */
 };
 
 int bus_kafka(struct bus **out, const struct bus_kafka_options *, struct clock *, struct err *e);
 int bus_mem(struct bus **out, struct clock *, struct err *e);
+
+/* What befalls a topic in the course of time, for tests on bus_mem: retention, deletion. */
+int bus_mem_trim(struct bus *b, const char *topic, int32_t partition, int64_t low, struct err *e);
+int bus_mem_delete_topic(struct bus *b, const char *topic, struct err *e);
 
 static inline int bus_consumer_open(struct bus *b, const struct bus_consumer_options *o,
                                     struct bus_consumer **out, struct err *e)
@@ -191,6 +202,7 @@ static inline int bus_commit(struct bus_consumer *c, const char *topic, int32_t 
 {
     return c->bus->ops->commit(c, topic, partition, offset, e);
 }
+/* Leaves the group. `revoked` is not called for what the consumer still holds. */
 static inline void bus_consumer_free(struct bus_consumer *c)
 {
     if (c)
@@ -236,6 +248,7 @@ static inline int bus_flush(struct bus_producer *p, int timeout_ms, struct err *
 {
     return p->bus->ops->flush(p, timeout_ms, e);
 }
+/* Transactions. After any failure but ERR_FENCED: bus_abort_transaction, then begin again. */
 static inline int bus_begin(struct bus_producer *p, struct err *e)
 {
     return p->bus->ops->begin(p, e);
