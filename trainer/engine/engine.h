@@ -106,6 +106,10 @@ int engine_load(struct engine *, FILE *from, struct err *e);
  * or not at all. */
 int engine_export(struct engine *, const char *path, struct err *e);
 
+/* The projection's weight (dim, hidden) and bias (dim), borrowed until the next step; false: there
+ * is none. */
+bool engine_projection(const struct engine *, const float **weight, const float **bias);
+
 /* What a person wants to know of a backbone, as one JSON object appended to `json`. */
 int engine_inspect(const char *path, const struct surgery *, struct buf *json, struct err *e);
 
