@@ -1,4 +1,4 @@
-# Sourced: background processes of a folder DIR, each with NAME.pid and NAME.log there.
+# Sourced: background processes of a folder DIR, each with NAME.pid and NAME.log there; free ports.
 
 # A process is its id and its start time: an id alone may belong to somebody else by now.
 start_time() {
@@ -34,4 +34,18 @@ end() { # end NAME SIGNAL [SECONDS]: SIGKILL after SECONDS, 10 unless given
         fi
     fi
     rm -f "$DIR/$1.pid"
+}
+
+listening() { # a port of this machine that somebody listens on
+    local hex
+    printf -v hex ':%04X ' "$1"
+    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v h="$hex" '
+        $4 == "0A" && index($2 " ", h) { found = 1 } END { exit !found }'
+}
+pick_port() { # below the range that the kernel hands out to clients
+    local p
+    while :; do
+        p=$((10240 + (RANDOM * 32768 + RANDOM) % 22000))
+        listening "$p" || { echo "$p"; return; }
+    done
 }

@@ -19,19 +19,6 @@ usage() { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 64; }
 
 # --- ports and secrets ---------------------------------------------------------------------------
 
-listening() { # a port of this machine that somebody listens on
-    local hex
-    printf -v hex ':%04X ' "$1"
-    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v h="$hex" '
-        $4 == "0A" && index($2 " ", h) { found = 1 } END { exit !found }'
-}
-pick_port() { # below the range that the kernel hands out to clients
-    local p
-    while :; do
-        p=$((10240 + (RANDOM * 32768 + RANDOM) % 22000))
-        listening "$p" || { echo "$p"; return; }
-    done
-}
 secret() { openssl rand -hex 16; }
 
 PORT_NAMES=(REDIS_PORT S3_PORT KAFKA_PORT KAFKA_CONTROLLER_PORT)

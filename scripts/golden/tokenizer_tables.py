@@ -20,6 +20,9 @@ def bert(**on):
 clean, cjk = bert(clean_text=True), bert(handle_chinese_chars=True)
 strip, lower = bert(strip_accents=True), bert(lowercase=True)
 split = pre_tokenizers.BertPreTokenizer()
+# A token that only stands as a word of its own tells what \\w is beside it.
+beside = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0}, unk_token="?"))
+beside.add_tokens([tokenizers.AddedToken("a", single_word=True, normalized=False)])
 # Decomposable since Unicode 13 to 16; the library's decomposition tables are older.
 WHOLE = [(0x105C9, 0x105C9), (0x105E4, 0x105E4), (0x11383, 0x11383), (0x11385, 0x11385),
          (0x1138E, 0x1138E), (0x11391, 0x11391), (0x113C5, 0x113C5), (0x113C7, 0x113C8),
@@ -27,7 +30,7 @@ WHOLE = [(0x105C9, 0x105C9), (0x105E4, 0x105E4), (0x11383, 0x11383), (0x11385, 0
 
 
 def classes():
-    found = {name: [] for name in ("drop", "space", "cjk", "punct", "mark")}
+    found = {name: [] for name in ("drop", "space", "cjk", "punct", "mark", "word")}
     for c in range(0x110000):
         if 0xD800 <= c < 0xE000:
             continue
@@ -38,6 +41,7 @@ def classes():
         found["punct"] += [c] if len(pieces) == 3 else []
         found["cjk"] += [c] if cjk.normalize_str(ch) != ch else []
         found["mark"] += [c] if strip.normalize_str("a" + ch) == "a" else []
+        found["word"] += [c] if 1 not in beside.encode(ch + "a").ids else []
     return found
 
 

@@ -101,7 +101,6 @@ static const struct {
 } banned[] = {
     {"strcpy", anywhere, "snprintf or struct buf"},
     {"strcat", anywhere, "struct buf"},
-    {"strncpy", anywhere, "snprintf"},
     {"sprintf", anywhere, "snprintf"},
     {"vsprintf", anywhere, "vsnprintf"},
     {"gets", anywhere, "fgets"},
