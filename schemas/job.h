@@ -20,6 +20,7 @@
 #ifndef SCHEMAS_JOB_H
 #define SCHEMAS_JOB_H
 
+#include "platform/base/sha256.h"
 #include "schemas/record.h"
 
 enum job_kind { JOB_FIT, JOB_CANCEL };
@@ -143,6 +144,6 @@ RECORD_DECLARE(job);
  * `request_sha256` gets the hash that makes a duplicate.
  */
 int job_admit(const void *key, size_t key_len, const void *value, size_t value_len, struct arena *a,
-              struct job *out, char request_sha256[65], struct err *e);
+              struct job *out, char request_sha256[SHA256_HEX], struct err *e);
 
 #endif
