@@ -327,8 +327,10 @@ static int report(const struct libs3 *l, const struct call *call, struct err *e)
             err_set(e, is_transient(call->status) ? ERR_PEER : ERR_CONFIG, "%s: %s", status,
                     call->message);
     }
-    return err_wrap(e, "%s s3://%s/%.300s at http://%s, %d tries", names[call->verb], l->bucket,
-                    call->key, l->host, call->tries);
+    if (call->tries > 1)
+        err_wrap(e, "%d tries", call->tries);
+    return err_wrap(e, "%s s3://%s/%.300s at http://%s", names[call->verb], l->bucket, call->key,
+                    l->host);
 }
 
 static int run(struct libs3 *l, struct call *call, struct err *e)

@@ -642,13 +642,12 @@ static enum verdict try_once(struct s3_client *c, const struct s3_request *r,
     return verdict;
 }
 
-/* "PUT s3://bucket/key at http://host: ..., 5 tries" around what a try reported. */
+/* "PUT s3://bucket/key at http://host: 5 tries: ..." around what a try reported. */
 static int report(const struct s3_client *c, const struct s3_request *r,
                   const struct s3_reply *reply, struct err *e)
 {
     if (reply->tries > 1)
-        return err_wrap(e, "%s s3://%s/%.300s at %s, %d tries", r->method, c->bucket,
-                        r->key ? r->key : "", c->base, reply->tries);
+        err_wrap(e, "%d tries", reply->tries);
     return err_wrap(e, "%s s3://%s/%.300s at %s", r->method, c->bucket, r->key ? r->key : "",
                     c->base);
 }
