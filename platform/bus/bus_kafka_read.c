@@ -2,17 +2,36 @@
 
 #include <stdlib.h>
 
+#include "platform/clock/clock.h"
+
+/* The broker answers, but the partition has no leader yet (a new topic) or just changes it. */
+static bool moving(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           err == RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE ||
+           err == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE ||
+           err == RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR;
+}
+
 int kafka_watermarks(struct bus *b, const char *topic, int32_t partition, int64_t *low,
                      int64_t *high, struct err *e)
 {
     struct kafka *k = (struct kafka *)b;
     rd_kafka_resp_err_t err;
     rd_kafka_t *rk;
+    int64_t until;
     int rc = kafka_meta(k, &rk, e);
 
     if (rc < 0)
         return rc;
-    err = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, k->timeout_ms);
+    until = kafka_now(k) + k->timeout_ms;
+    for (;;) {
+        err = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, k->timeout_ms);
+        if (!moving(err) || kafka_now(k) >= until)
+            break;
+        clock_sleep_ms(k->clock, BUS_POLL_STEP_MS);
+    }
     if (err)
         return kafka_fail(&k->meta, err, NULL, e, BUS_AT, topic, (int)partition);
     kafka_fine(&k->meta);
