@@ -85,8 +85,9 @@ struct backend {
 };
 
 struct backend_options {
-    int threads;     /* 0: as many as the machine has for us */
-    const char *isa; /* NULL: the best; "avx2", "avx512": not above it */
+    int threads;      /* 0: as many as the machine has for us */
+    const char *isa;  /* NULL: the best; "sse2", "avx2", "avx512": not above it */
+    const char *gemm; /* cpu: NULL: what was measured best; "own", "onednn" */
 };
 
 /* "cpu", "reference". ERR_CONFIG for another name; ERR_UNSUPPORTED when this machine lacks what it
