@@ -1,8 +1,8 @@
 #!/bin/bash
 # Installs what is missing, in seconds when nothing is: Debian packages (as root; a plain user is told
 # the line to ask for) and, into the cache, oneDNN, the backbone of the demo, Kafka and s3proxy.
-#   setup.sh            everything          setup.sh extra    also clang and clang-format
-#   setup.sh local      without the servers
+#   setup.sh          everything               setup.sh extra      also clang and clang-format
+#   setup.sh local    without the servers      setup.sh PART...    only onednn, minilm, kafka, s3proxy
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 packages() { # packages FILE...: names without comments
@@ -139,15 +139,24 @@ trap 'if [ -n "$work" ]; then rm -rf "$work"; fi' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-apt_setup "$PINS/apt.txt"
+provide_one() {
+    case $1 in
+    onednn) provide onednn "onednn-$ONEDNN_VERSION" fetch_onednn "oneDNN $ONEDNN_VERSION" ;;
+    minilm) provide backbones/all-MiniLM-L6-v2 "all-MiniLM-L6-v2-$MINILM_VERSION" fetch_minilm \
+        "all-MiniLM-L6-v2" ;;
+    kafka) provide kafka "kafka-$KAFKA_VERSION" fetch_kafka "Kafka $KAFKA_VERSION" ;;
+    s3proxy) provide s3proxy "s3proxy-$S3PROXY_VERSION" fetch_s3proxy "s3proxy $S3PROXY_VERSION" ;;
+    *) die -64 "unknown part '$1': onednn, minilm, kafka or s3proxy" ;;
+    esac
+}
+
 case ${1:-} in
-extra) apt_setup "$PINS/apt-extra.txt" ;;
-'' | local) ;;
-*) die -64 "unknown argument '$1': use no argument, 'local' or 'extra'" ;;
+'' | local | extra)
+    apt_setup "$PINS/apt.txt"
+    if [ "${1:-}" = extra ]; then apt_setup "$PINS/apt-extra.txt"; fi
+    parts=(onednn minilm kafka s3proxy)
+    if [ "${1:-}" = local ]; then parts=(onednn minilm); fi
+    ;;
+*) parts=("$@") ;;
 esac
-provide onednn "onednn-$ONEDNN_VERSION" fetch_onednn "oneDNN $ONEDNN_VERSION"
-provide backbones/all-MiniLM-L6-v2 "all-MiniLM-L6-v2-$MINILM_VERSION" fetch_minilm "all-MiniLM-L6-v2"
-if [ "${1:-}" != local ]; then
-    provide kafka "kafka-$KAFKA_VERSION" fetch_kafka "Kafka $KAFKA_VERSION"
-    provide s3proxy "s3proxy-$S3PROXY_VERSION" fetch_s3proxy "s3proxy $S3PROXY_VERSION"
-fi
+for part in "${parts[@]}"; do provide_one "$part"; done
