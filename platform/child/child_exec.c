@@ -292,10 +292,9 @@ static int take(struct exec_child *c, struct err *e)
 /* 1: a line was moved to `line`; 0: none yet; ERR_NOT_FOUND: the stream is over; ERR_LIMIT. */
 static int next_line(struct exec_child *c, struct buf *line, struct err *e)
 {
-    char *from = c->in.data + c->scanned, *end;
-    size_t n;
+    size_t fresh = c->in.len - c->scanned, n;
+    char *end = fresh ? memchr(c->in.data + c->scanned, '\n', fresh) : NULL;
 
-    end = c->in.len > c->scanned ? memchr(from, '\n', c->in.len - c->scanned) : NULL;
     c->scanned = c->in.len;
     n = end ? (size_t)(end - c->in.data) - c->pos : c->in.len - c->pos;
     if (n > CHILD_LINE_MAX)

@@ -96,7 +96,7 @@ static int on_value(void *arg, const char *section, const char *name, const char
 int conf_text(struct conf *c, const char *name, const char *text, size_t n, struct err *e)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct reading r = {.conf = c, .name = name, .at = text, .end = text + n, .e = e};
+    struct reading r = {.conf = c, .name = name, .at = text, .end = n ? text + n : text, .e = e};
     size_t i;
     int rc;
 
