@@ -67,8 +67,10 @@ int conf_default(struct conf *c, const char *key, const char *value, struct err 
 
 int conf_file(struct conf *c, const char *path, struct err *e);
 int conf_text(struct conf *c, const char *name, const char *text, size_t n, struct err *e);
-int conf_env(struct conf *c, char *const *environment, struct err *e); /* empty values: unset */
-int conf_set(struct conf *c, const char *assignment, struct err *e);   /* "section.name=value" */
+/* TRIPLINE_<SECTION>_<NAME>, then the row's other variable. An empty value counts as unset; other
+ * variables are not ours to judge. */
+int conf_env(struct conf *c, char *const *environment, struct err *e);
+int conf_set(struct conf *c, const char *assignment, struct err *e); /* "section.name=value" */
 
 /* ERR_CONFIG unless the text setting has a value; says how to set it. */
 int conf_need(const struct conf *c, const char *key, struct err *e);

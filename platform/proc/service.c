@@ -24,7 +24,7 @@ struct service_ready {
 struct arguments {
     const char *config;
     struct option_list set;
-    bool print_config, print_example, check, help, version;
+    bool print_config, print_example, print_page, check, help, version;
 };
 
 #define AT(field) offsetof(struct arguments, field)
@@ -49,6 +49,10 @@ static const struct option_row option_rows[] = {
      .type = OPTION_FLAG,
      .offset = AT(print_example),
      .help = "Print a commented file of all settings."},
+    {.name = "print-config-page",
+     .type = OPTION_FLAG,
+     .offset = AT(print_page),
+     .help = "Print all settings as tables in Markdown."},
     {.name = "check",
      .type = OPTION_FLAG,
      .offset = AT(check),
@@ -170,14 +174,16 @@ static int load_values(struct running *r, struct err *e)
     return 0;
 }
 
-static int print_conf(const struct running *r, bool example, struct err *e)
+static int print_conf(const struct running *r, struct err *e)
 {
     struct buf b;
     int rc;
 
     buf_init(&b, PRINT_MAX);
-    if (example)
+    if (r->args.print_example)
         conf_example(r->conf, r->service->name, &b);
+    else if (r->args.print_page)
+        conf_markdown(r->conf, &b);
     else
         conf_print(r->conf, &b);
     rc = print(&b, e);
@@ -264,12 +270,12 @@ static int act(struct running *r, int argc, char **argv, struct err *e)
         return print_version(r->service, e);
     if ((rc = load_rows(r, e)) < 0)
         return rc;
-    if (r->args.print_example)
-        return print_conf(r, true, e);
+    if (r->args.print_example || r->args.print_page)
+        return print_conf(r, e);
     if ((rc = load_values(r, e)) < 0)
         return rc;
     if (r->args.print_config)
-        return print_conf(r, false, e);
+        return print_conf(r, e);
     return with_ports(r, e);
 }
 

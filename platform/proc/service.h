@@ -3,7 +3,7 @@
  * is left for the service is a table of its own settings and a loop.
  *
  *   --config FILE  --set key=value  --print-config  --print-example-config
- *   --check  --help  --version
+ *   --print-config-page  --check  --help  --version
  *
  * Exit status: 0 after a drain or a check that passed; else that of the error
  * (platform/base/err.h), which is also one line on stderr.

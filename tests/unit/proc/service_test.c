@@ -142,6 +142,9 @@ static void what_it_prints(void **state)
     assert_int_equal(finish(&p), 0);
     assert_non_null(strstr(p.text, "#size = 1M\n"));
     assert_non_null(strstr(p.text, "#address = 127.0.0.1:0\n"));
+    RUN(&p, "--print-config-page");
+    assert_int_equal(finish(&p), 0);
+    assert_non_null(strstr(p.text, "| `demo.size` | size | `1M` |"));
     RUN(&p, "--print-config", "--set", "demo.size=2M");
     assert_int_equal(finish(&p), 0);
     assert_non_null(strstr(p.text, "# from --set\nsize = 2M\n"));
@@ -255,6 +258,51 @@ static void ports_want_their_settings(void **state)
     conf_free(c);
 }
 
+/* In this process, for the leak checkers. */
+static void nothing_is_left_behind(void **state)
+{
+    char *good[] = {(char *)"demo", (char *)"--check", (char *)"--set", (char *)"demo.size=7",
+                    NULL};
+    char *bad[] = {(char *)"demo", (char *)"--set", (char *)"demo.mood=bad", NULL};
+
+    assert_int_equal(service_main(&demo, 4, good), 0);
+    assert_int_equal(own.size, 7);
+    assert_int_equal(service_main(&demo, 3, bad), 77);
+}
+
+static void servers_that_are_not_there(void **state)
+{
+    static const char *const values[] = {"redis.address=127.0.0.1:1",
+                                         "redis.timeout=100ms",
+                                         "redis.deadline=200ms",
+                                         "s3.endpoint=http://127.0.0.1:1",
+                                         "s3.bucket=b",
+                                         "s3.access_key=k",
+                                         "s3.secret_key=s",
+                                         "s3.deadline=1s"};
+    struct settings s;
+    struct ports ports;
+    struct conf *c;
+    struct err e = ERR_INIT;
+    size_t i;
+
+    assert_int_equal(conf_new(&c, &e), 0);
+    assert_int_equal(settings_add(c, &s, SETTINGS_ALL, &e), 0);
+    for (i = 0; i < sizeof values / sizeof values[0]; i++)
+        assert_int_equal(conf_set(c, values[i], &e), 0);
+    if (ports_open(&ports, &s, SETTINGS_REDIS, "x", &e) == 0) { /* may connect at once or later */
+        assert_int_equal(ports_check(&ports, "t", "k", "p", &e), ERR_PEER);
+        ports_release(&ports);
+    }
+    assert_int_equal(e.code, ERR_PEER);
+    assert_non_null(strstr(e.text, "127.0.0.1:1"));
+    assert_int_equal(ports_open(&ports, &s, SETTINGS_S3, "x", &e), 0);
+    assert_int_equal(ports_check(&ports, "t", "k", "p", &e), ERR_PEER);
+    assert_int_equal(strncmp(e.text, "s3: ", 4), 0);
+    ports_release(&ports);
+    conf_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +313,8 @@ int main(void)
         cmocka_unit_test(a_second_signal_ends_it),
         cmocka_unit_test(a_failure_is_logged_once),
         cmocka_unit_test(ports_want_their_settings),
+        cmocka_unit_test(nothing_is_left_behind),
+        cmocka_unit_test(servers_that_are_not_there),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
