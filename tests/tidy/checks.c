@@ -160,11 +160,13 @@ void check_name(struct source *s)
                                           "CMakeLists.txt",  "Dockerfile", "CMakePresets.json",
                                           "CONTRIBUTING.md", "SECURITY.md"};
     const char *slash = strrchr(s->path, '/'), *name = slash ? slash + 1 : s->path;
-    size_t i;
+    size_t i, len = strlen(name);
 
     for (i = 0; i < sizeof capital / sizeof capital[0]; i++)
         if (!strcmp(name, capital[i]))
             return;
+    if (len > strlen(".Dockerfile") && !strcmp(name + len - strlen(".Dockerfile"), ".Dockerfile"))
+        return;
     if (name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-")])
         found(s, 1, "a file name of other characters than a-z 0-9 _ . -");
 }

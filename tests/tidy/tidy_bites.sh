@@ -45,6 +45,8 @@ include platform/bus/bus.h | expect 'base is at the bottom' platform/base/a.c 'a
 include trainer/engine/graph/graph.h | expect 'outsiders include engine.h' trainer/learn/a.c 'an arrow that is not drawn'
 include trainer/engine/engine.h | expect 'outsiders include engine.h' trainer/learn/a.c ''
 include trainer/engine/graph/graph.h | expect 'ops do not know graphs' trainer/engine/op/a.c 'an arrow that is not drawn'
+include trainer/engine/backend/backend.h | expect 'the planner knows what a backend is' trainer/engine/graph/a.c ''
+include trainer/engine/backend/cpu/cpu.h | expect 'and no backend' trainer/engine/graph/a.c 'an arrow that is not drawn'
 include platform/bus/bus_int.h | expect 'a folder keeps its inside' ingest/a.c 'bus_int.h" is of its folder alone'
 include platform/bus/bus_int.h | expect 'its own folder may' platform/bus/a.c ''
 include segment.h | expect 'from the root' ingest/a.c 'spelled from the root'

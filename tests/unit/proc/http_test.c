@@ -118,9 +118,9 @@ static void what_is_refused(void **state)
         sizeof a);
     assert_int_equal(strncmp(a, "HTTP/1.1 405", 12), 0);
     assert_non_null(strstr(a, "Allow: GET, HEAD"));
-    i = sprintf(big, "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Big: ");
+    i = snprintf(big, 100000, "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Big: ");
     memset(big + i, 'a', 90000);
-    strcpy(big + i + 90000, "\r\n\r\n");
+    memcpy(big + i + 90000, "\r\n\r\n", 5);
     ask(port, big, a, sizeof a);
     assert_null(strstr(a, "200 OK"));
     ask(port, "\x01\x02garbage\r\n\r\n", a, sizeof a);
