@@ -111,6 +111,14 @@ static int check_size(struct decode *d, const struct record_field *f, size_t n, 
     return 0;
 }
 
+/* Parsers have checked theirs; a struct that is written may hold anything. */
+static int check_text(struct decode *d, const msgpack_object *v)
+{
+    if (d->bytes || text_utf8_valid(v->via.str.ptr, v->via.str.size) == v->via.str.size)
+        return 0;
+    return fail(d, ERR_FORMAT, "is not UTF-8");
+}
+
 static int decode_string(struct decode *d, const struct record_field *f, const msgpack_object *v,
                          void *p)
 {
@@ -120,8 +128,8 @@ static int decode_string(struct decode *d, const struct record_field *f, const m
 
     if (v->type != MSGPACK_OBJECT_STR)
         return unexpected(d, "a string", v);
-    if (!d->bytes && text_utf8_valid(s, n) != n) /* parsers have checked theirs */
-        return fail(d, ERR_FORMAT, "is not UTF-8");
+    if ((rc = check_text(d, v)) < 0)
+        return rc;
     if (f->type == RECORD_NAME && !text_is_name(s, n))
         return fail(d, ERR_FORMAT,
                     "'%.80s' is no name: 1 to 63 of a-z, 0-9 and '-', beginning with a letter or "
@@ -245,7 +253,7 @@ static int decode_label(struct decode *d, const struct record_field *f, const ms
     }
     if (v->type != MSGPACK_OBJECT_STR)
         return unexpected(d, "a string or an integer", v);
-    if ((rc = check_size(d, f, v->via.str.size, "bytes")) < 0)
+    if ((rc = check_text(d, v)) < 0 || (rc = check_size(d, f, v->via.str.size, "bytes")) < 0)
         return rc;
     *out = (struct record_label){v->via.str.ptr, 0};
     return 0;
@@ -396,7 +404,8 @@ static int decode_map(struct decode *d, const struct record_field *f, const msgp
         if ((rc = push(d, kv->key.via.str.ptr, 0)) < 0)
             return rc;
         entries[i].name = kv->key.via.str.ptr;
-        if ((rc = decoders[f->item](d, &item, &kv->val, &entries[i].value)) < 0)
+        if ((rc = check_text(d, &kv->key)) < 0 ||
+            (rc = decoders[f->item](d, &item, &kv->val, &entries[i].value)) < 0)
             return rc;
         d->depth--;
     }
@@ -571,7 +580,9 @@ static int sniff(const void *bytes, size_t n, enum record_format *format, struct
         *format = RECORD_MSGPACK;
     else
         return err_set(e, ERR_FORMAT,
-                       "neither a JSON object nor a msgpack map: begins with byte 0x%02x%s", s[i],
+                       "neither a JSON object nor a msgpack map: begins with byte 0x%02x%s%.1s%s",
+                       s[i], s[i] >= 0x21 && s[i] < 0x7f ? ", " : "",
+                       s[i] >= 0x21 && s[i] < 0x7f ? (const char *)s + i : "",
                        s[i] == 0xef ? " (a byte order mark?)" : "");
     return 0;
 }

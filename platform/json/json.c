@@ -68,6 +68,9 @@ int json_parse(const void *bytes, size_t n, const struct json_limits *limits, js
         return 0;
     if (json_error_code(&why) == json_error_out_of_memory)
         return err_set(e, ERR_NOMEM, "JSON: out of memory");
+    if (json_error_code(&why) == json_error_null_character)
+        return err_set(e, ERR_FORMAT, "JSON: a NUL character in a string (offset %d)",
+                       why.position);
     return err_set(e, ERR_FORMAT, "JSON: %s (offset %d)", why.text, why.position);
 }
 
