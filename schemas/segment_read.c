@@ -16,6 +16,7 @@ struct segment_reader {
     struct sha256 *content;
     struct arena arena; /* the footer */
     struct segment_footer footer;
+    bool ended;   /* the end was reached and checked */
     int64_t next; /* the smallest offset that may come */
     int64_t counts[SEGMENT_REJECTED + 1];
     struct document_header headers[SEGMENT_HEADERS_MAX];
@@ -135,6 +136,7 @@ static int check_end(struct segment_reader *r, struct err *e)
         r->counts[SEGMENT_SEAL] != r->footer.seals ||
         r->counts[SEGMENT_REJECTED] != r->footer.rejected)
         return broken("the records' number differs from the footer's", r->at, e);
+    r->ended = true;
     return 0;
 }
 
@@ -289,6 +291,8 @@ int segment_reader_next(struct segment_reader *r, struct segment_record *out, st
 {
     int rc;
 
+    if (r->ended)
+        return 0;
     if (!r->records_left) {
         if (r->block_at != r->block_len)
             return broken("bytes behind a block's records", r->at, e);
