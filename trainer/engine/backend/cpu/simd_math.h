@@ -9,7 +9,7 @@
  *   v_erf      < 2.5    x * P(x^2) below |x| = .9, else 1 - erfc
  *   v_tanh     < 2.5
  *   v_sigmoid  < 3
- *   gelu_erf   < 4      of the value, also in the far negative tail, where .5 (1 + erf) loses all
+ *   gelu_erf   <= 4     of the value, also in the far negative tail, where .5 (1 + erf) loses all
  */
 #ifndef TRAINER_ENGINE_BACKEND_CPU_SIMD_MATH_H
 #define TRAINER_ENGINE_BACKEND_CPU_SIMD_MATH_H

@@ -19,9 +19,10 @@ double ref_act(enum act act, double x)
     case ACT_RELU:
         return x > 0 ? x : 0;
     case ACT_GELU_ERF:
-        return 0.5 * x * (1 + erf(x * sqrt_half));
+        return 0.5 * x * erfc(-x * sqrt_half);
     case ACT_GELU_TANH:
-        return 0.5 * x * (1 + tanh(sqrt_2_over_pi * (x + tanh_cubic * x * x * x)));
+        /* .5 (1 + tanh u) = sigmoid(2 u), without the cancellation */
+        return x * sigmoid(2 * sqrt_2_over_pi * (x + tanh_cubic * x * x * x));
     case ACT_GELU_QUICK:
         return x * sigmoid(quick * x);
     case ACT_TANH:
@@ -58,7 +59,7 @@ double ref_act_slope(enum act act, double x)
     case ACT_RELU:
         return x > 0 ? 1 : 0;
     case ACT_GELU_ERF:
-        return 0.5 * (1 + erf(x * sqrt_half)) +
+        return 0.5 * erfc(-x * sqrt_half) +
                x * 0.5 * two_over_sqrt_pi * sqrt_half * exp(-0.5 * x * x);
     case ACT_GELU_TANH:
         return gelu_tanh_slope(x);
