@@ -50,6 +50,7 @@ static const struct record tensor_record = {
     .title = "A tensor",
     .size = sizeof(struct document_tensor),
     .check = check_tensor,
+    .schema_extra = "{\"allOf\":[{\"properties\":{\"shape\":{\"items\":{\"minimum\":1}}}}]}",
     RECORD_TABLE(tensor_fields),
 };
 
@@ -130,6 +131,9 @@ static const struct record part_record = {
     .title = "A part of a document",
     .size = sizeof(struct document_part),
     .check = check_part,
+    .schema_extra =
+        "{\"oneOf\":[{\"required\":[\"text\"]},{\"required\":[\"image\"]},{\"required\":["
+        "\"tensor\"]},{\"required\":[\"points\"]},{\"required\":[\"uri\"]}]}",
     RECORD_TABLE(part_fields),
 };
 
@@ -187,7 +191,9 @@ const struct record document_record = {
         "{\"oneOf\":[{\"required\":[\"text\"]},{\"required\":[\"image\"]},{\"required\":"
         "[\"tensor\"]},{\"required\":[\"points\"]},{\"required\":[\"uri\"]},{\"required\":"
         "[\"parts\"]}],\"anyOf\":[{\"required\":[\"label\"]},{\"required\":[\"finetuner_label\"]},"
-        "{\"required\":[\"parts\"]}]}",
+        "{\"required\":[\"parts\"]}],\"not\":{\"required\":[\"label\",\"finetuner_label\"]},"
+        "\"if\":{\"required\":[\"score\"]},\"then\":{\"required\":[\"parts\"],\"properties\":{"
+        "\"parts\":{\"minItems\":2,\"maxItems\":2}}}}",
     RECORD_TABLE(document_fields),
 };
 

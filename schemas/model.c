@@ -173,6 +173,8 @@ const struct record model_ready_record = {
         "headers, `data` as the value) when the job asks for it. Exactly one per finished run.",
     .size = sizeof(struct model_ready),
     .check = check_event,
+    .schema_extra = "{\"allOf\":[{\"properties\":{\"specversion\":{\"const\":\"1.0\"},\"type\":{"
+                    "\"const\":\"" MODEL_READY_TYPE "\"}}}]}",
     RECORD_TABLE(ready_fields),
 };
 

@@ -131,6 +131,14 @@ static int check_end(const void *record, struct err *e)
     return check_terminal(r->state, r->manifest_sha256, r->attempt, e);
 }
 
+/* Terminal states only, and a manifest's hash exactly when finished. */
+#define TERMINAL                                                                                   \
+    "{\"allOf\":[{\"properties\":{\"state\":{\"enum\":[\"FINISHED\",\"FAILED\",\"CANCELLED\"]}}}]" \
+    ","                                                                                            \
+    "\"if\":{\"properties\":{\"state\":{\"const\":\"FINISHED\"}}},\"then\":{\"required\":["        \
+    "\"manifest_sha256\"],\"properties\":{\"attempt\":{\"minimum\":1}}},\"else\":{\"not\":{"       \
+    "\"required\":[\"manifest_sha256\"]}}}"
+
 static const struct record_field end_fields[] = {
     RECORD_FIELD(run_end, owner, NAME, REQUIRED, .help = "The owner."),
     RECORD_FIELD(run_end, run, NAME, REQUIRED, .help = "The run."),
@@ -152,6 +160,7 @@ const struct record run_end_record = {
         "it and obeys.",
     .size = sizeof(struct run_end),
     .check = check_end,
+    .schema_extra = TERMINAL,
     RECORD_TABLE(end_fields),
 };
 
@@ -179,5 +188,6 @@ const struct record run_done_record = {
             "`end.json`; the publisher checks it against that.",
     .size = sizeof(struct run_done),
     .check = check_done,
+    .schema_extra = TERMINAL,
     RECORD_TABLE(done_fields),
 };

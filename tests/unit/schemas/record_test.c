@@ -216,7 +216,7 @@ static void random_documents(void **state)
         if (chance(2))
             d.label.text = random_text(20);
         else
-            d.label.number = (int64_t)chance(1 << 20) * (chance(2) ? 1 : -1) << chance(40);
+            d.label.number = ((int64_t)chance(1 << 20) << chance(40)) * (chance(2) ? 1 : -1);
         d.split = (int)chance(2);
         random_content(&d);
         check_trip(&d, RECORD_JSON, RECORD_MSGPACK);
