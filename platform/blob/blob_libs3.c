@@ -2,7 +2,9 @@
  * The same store on libs3, for servers that speak Signature Version 2.
  *
  * libs3 2.0 signs no payload hash: uploads carry a signed Content-MD5 instead,
- * so that one cut short is refused. It does not verify certificates: https is
+ * so that one cut short is refused. It takes any answer to an upload that has no
+ * error document for success (its own "100 Continue" hides the status): a HEAD
+ * after each upload proves that the object is there. It does not verify certificates: https is
  * refused here. It knows no timeouts: requests run in its request contexts
  * (each keeps its connections), watched by our clock. It has neither multipart
  * nor conditional writes: files are single PUTs, and create, presign and url go
@@ -17,8 +19,10 @@
 #include <libs3.h>
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "platform/blob/ends.h"
 #include "platform/blob/retry.h"
@@ -27,6 +31,7 @@
 
 #define IDLE_MAX   16
 #define LOOK_MS    100 /* how often a request that moves nothing is looked at */
+#define MD5_SIZE   16
 #define MD5_BASE64 25
 #define PAGE_KEYS  1000
 
@@ -56,6 +61,7 @@ struct call {
     bool endless; /* may outlast the deadline as long as bytes move */
 
     char md5[MD5_BASE64];
+    char etag[80]; /* as the server gave it, without quotes */
     uint64_t sent, got, length;
     bool moved; /* since the watch looked last */
     int own_rc; /* of the sink, the source, the page */
@@ -79,6 +85,9 @@ static S3Status on_properties(const S3ResponseProperties *p, void *arg)
 
     call->moved = true;
     call->length = p->contentLength;
+    if (p->eTag)
+        snprintf(call->etag, sizeof call->etag, "%.*s",
+                 (int)strcspn(p->eTag + (*p->eTag == '"'), "\""), p->eTag + (*p->eTag == '"'));
     if (call->sink)
         call->own_rc = call->sink->begin(call->sink, call->length, call->e);
     return call->own_rc < 0 ? S3StatusAbortedByCallback : S3StatusOK;
@@ -244,6 +253,7 @@ static void try_once(struct libs3 *l, struct call *call, int64_t left_ms)
     call->tries++;
     call->sent = call->got = call->length = 0;
     call->own_rc = 0;
+    call->etag[0] = '\0';
     call->status = S3StatusInternalError;
     call->message[0] = '\0';
     if (call->page)
@@ -382,10 +392,8 @@ static int libs3_get_file(struct blob *b, const char *key, const char *path,
     return rc;
 }
 
-/* Content-MD5, which Signature Version 2 signs. */
-static int hash_md5(const struct blob_source *s, char base64[MD5_BASE64], struct err *e)
+static int hash_md5(const struct blob_source *s, unsigned char digest[MD5_SIZE], struct err *e)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     char piece[32768];
     uint64_t at;
@@ -403,18 +411,48 @@ static int hash_md5(const struct blob_source *s, char base64[MD5_BASE64], struct
     }
     if (rc == 0 && !EVP_DigestFinal_ex(md, digest, NULL))
         rc = err_set(e, ERR_NOMEM, "no memory to hash");
-    if (rc == 0)
-        EVP_EncodeBlock((unsigned char *)base64, digest, 16);
     EVP_MD_CTX_free(md);
     return rc;
+}
+
+/* Is what lies there what was sent? By size, and by MD5 where the ETag is one. 1: yes, 0: no. */
+static int arrived(struct libs3 *l, const char *key, uint64_t size,
+                   const unsigned char digest[MD5_SIZE], struct err *e)
+{
+    struct call call = {.verb = HEAD, .key = key};
+    char hex[2 * MD5_SIZE + 1];
+    int i, rc = run(l, &call, e);
+
+    if (rc < 0)
+        return rc == ERR_NOT_FOUND ? 0 : rc;
+    for (i = 0; i < MD5_SIZE; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    if (strlen(call.etag) == 2 * MD5_SIZE && strcasecmp(call.etag, hex) != 0)
+        return 0;
+    return call.length == size;
 }
 
 static int upload(struct blob *b, const char *key, const struct blob_source *source, struct err *e)
 {
     struct call call = {.verb = PUT, .key = key, .source = source, .endless = true};
-    int rc = hash_md5(source, call.md5, e);
+    struct libs3 *l = (struct libs3 *)b;
+    unsigned char digest[MD5_SIZE];
+    struct retry retry;
+    int rc = hash_md5(source, digest, e);
 
-    return rc < 0 ? rc : run((struct libs3 *)b, &call, e);
+    if (rc < 0)
+        return rc;
+    EVP_EncodeBlock((unsigned char *)call.md5, digest, MD5_SIZE);
+    retry_start(&retry, l->clock, clock_mono_ms(l->clock) + l->deadline_ms);
+    do {
+        rc = run(l, &call, e);
+        if (rc == 0)
+            rc = arrived(l, key, source->size, digest, e);
+    } while (rc == 0 && retry_wait(&retry, true));
+    if (rc == 0)
+        return err_set(e, ERR_PEER, "PUT s3://%s/%.300s at http://%s: the server does not keep it",
+                       l->bucket, key, l->host);
+    return rc < 0 ? rc : 0;
 }
 
 static int libs3_put(struct blob *b, const char *key, const void *bytes, size_t n, struct err *e)
