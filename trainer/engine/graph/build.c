@@ -9,24 +9,45 @@
 
 #define BUILD_MAX ((size_t)512 << 20)
 
-int probe_setup(struct builder *b, struct err *e);
-
 static const struct {
     const char *op;
     rule_fn rule;
 } rules[] = {
-    {"Identity", rule_identity}, {"Dropout", rule_pass}, {"Cast", rule_pass},
+    {"Identity", rule_identity},
+    {"Dropout", rule_pass},
+    {"Cast", rule_pass},
     {"CastLike", rule_pass},
-    {"Reshape", rule_reshape}, {"Unsqueeze", rule_reshape}, {"Squeeze", rule_reshape},
-    {"Flatten", rule_reshape}, {"Transpose", rule_transpose}, {"Expand", rule_expand},
-    {"Slice", rule_slice}, {"Split", rule_split}, {"Gather", rule_gather},
-    {"Add", rule_arithmetic}, {"Sub", rule_arithmetic}, {"Mul", rule_arithmetic},
-    {"Div", rule_arithmetic}, {"Pow", rule_pow}, {"Where", rule_where},
-    {"Erf", rule_unary}, {"Tanh", rule_unary}, {"Sigmoid", rule_unary}, {"Relu", rule_unary},
-    {"Exp", rule_unary}, {"Sqrt", rule_unary}, {"Neg", rule_unary}, {"Reciprocal", rule_unary},
-    {"Gelu", rule_gelu}, {"ReduceMean", rule_reduce}, {"ReduceSum", rule_reduce},
-    {"LayerNormalization", rule_layer_norm}, {"MatMul", rule_matmul}, {"Gemm", rule_gemm},
-    {"Softmax", rule_softmax}, {"IsNaN", rule_isnan},
+    {"Reshape", rule_reshape},
+    {"Unsqueeze", rule_reshape},
+    {"Squeeze", rule_reshape},
+    {"Flatten", rule_reshape},
+    {"Transpose", rule_transpose},
+    {"Expand", rule_expand},
+    {"Slice", rule_slice},
+    {"Split", rule_split},
+    {"Gather", rule_gather},
+    {"Add", rule_arithmetic},
+    {"Sub", rule_arithmetic},
+    {"Mul", rule_arithmetic},
+    {"Div", rule_arithmetic},
+    {"Pow", rule_pow},
+    {"Where", rule_where},
+    {"Erf", rule_unary},
+    {"Tanh", rule_unary},
+    {"Sigmoid", rule_unary},
+    {"Relu", rule_unary},
+    {"Exp", rule_unary},
+    {"Sqrt", rule_unary},
+    {"Neg", rule_unary},
+    {"Reciprocal", rule_unary},
+    {"Gelu", rule_gelu},
+    {"ReduceMean", rule_reduce},
+    {"ReduceSum", rule_reduce},
+    {"LayerNormalization", rule_layer_norm},
+    {"MatMul", rule_matmul},
+    {"Gemm", rule_gemm},
+    {"Softmax", rule_softmax},
+    {"IsNaN", rule_isnan},
 };
 
 struct term *build_in(struct builder *b, int input)

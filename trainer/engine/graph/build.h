@@ -17,7 +17,8 @@ struct build_inputs {
     int ids, mask, types, positions; /* source input index, -1: not there */
 };
 
-/* The program holds every node that was found; the caller cuts and prunes. `s` and `p` outlive it. */
+/* The program holds every node that was found; the caller cuts and prunes. `s` and `p` outlive it.
+ */
 int build_program(struct builder **out, const struct source *s, struct program *p, struct err *e);
 void build_free(struct builder *b); /* accepts NULL */
 const struct build_inputs *build_inputs(const struct builder *b);
@@ -30,7 +31,8 @@ const char *build_why(const struct builder *b, int source_value);
 /* The node where that began; -1. */
 int build_failed_node(const struct builder *b, int source_value);
 
-/* What a source value looks like, for cutting: a matrix over tokens / documents with whole columns. */
+/* What a source value looks like, for cutting: a matrix over tokens / documents with whole columns.
+ */
 bool build_is_rows(const struct builder *b, int source_value, enum space *space, int *cols);
 /* The program value if it exists already (no materialising); -1. */
 int build_existing(const struct builder *b, int source_value);

@@ -16,21 +16,21 @@
 enum { PROBE_DOCS = 5 };
 
 enum term_kind {
-    TERM_NONE,       /* not expressed: `why` */
-    TERM_EVAL,       /* known at every probe: eval[] */
-    TERM_PARAM,      /* a view of an initializer */
-    TERM_VALUE,      /* a function of one program value, see `fn` */
-    TERM_MEAN,       /* mean of x over its columns */
-    TERM_CENTERED,   /* x - mean x */
-    TERM_SQUARED,    /* (x - mean x)^2 */
-    TERM_VARIANCE,   /* its mean, + eps */
-    TERM_DEVIATION,  /* sqrt(variance + eps) */
-    TERM_INVERSE,    /* 1 / deviation */
-    TERM_NORMED,     /* centered / deviation [* gamma] */
-    TERM_SCORES,     /* scale q k^T [+ mask] */
-    TERM_PROBS,      /* softmax of scores */
-    TERM_PROBS_NAN,  /* IsNaN of it: never, packed */
-    TERM_POOL_SUM    /* sum of x over a document's tokens */
+    TERM_NONE,      /* not expressed: `why` */
+    TERM_EVAL,      /* known at every probe: eval[] */
+    TERM_PARAM,     /* a view of an initializer */
+    TERM_VALUE,     /* a function of one program value, see `fn` */
+    TERM_MEAN,      /* mean of x over its columns */
+    TERM_CENTERED,  /* x - mean x */
+    TERM_SQUARED,   /* (x - mean x)^2 */
+    TERM_VARIANCE,  /* its mean, + eps */
+    TERM_DEVIATION, /* sqrt(variance + eps) */
+    TERM_INVERSE,   /* 1 / deviation */
+    TERM_NORMED,    /* centered / deviation [* gamma] */
+    TERM_SCORES,    /* scale q k^T [+ mask] */
+    TERM_PROBS,     /* softmax of scores */
+    TERM_PROBS_NAN, /* IsNaN of it: never, packed */
+    TERM_POOL_SUM   /* sum of x over a document's tokens */
 };
 
 enum { POLY = 4 };
@@ -51,14 +51,14 @@ struct term {
     double p[POLY], q0, q1, eps;
     int initializer, identity; /* TERM_PARAM */
     size_t offset;
-    int gamma;                 /* TERM_NORMED: program value, -1 none */
-    int q, k;                  /* TERM_SCORES, TERM_PROBS */
+    int gamma; /* TERM_NORMED: program value, -1 none */
+    int q, k;  /* TERM_SCORES, TERM_PROBS */
     double scale;
     int heads;
     bool causal;
     unsigned char *allowed[PROBES]; /* (docs, tokens, tokens), NULL: no mask yet */
     const char *why;
-    int failed;                /* source node */
+    int failed; /* source node */
 };
 
 struct builder {
@@ -70,11 +70,14 @@ struct builder {
     int lens[PROBES][PROBE_DOCS];
     struct tensor *ids[PROBES], *types[PROBES], *mask[PROBES], *positions[PROBES];
     struct build_inputs inputs;
-    int node; /* being walked */
+    int node;      /* being walked */
     int *param_of; /* source value -> program parameter, -1 */
 };
 
-struct term *build_in(struct builder *b, int input);  /* NULL: absent */
+/* Roles of the inputs, their terms, the probes. */
+int probe_setup(struct builder *b, struct err *e);
+
+struct term *build_in(struct builder *b, int input);   /* NULL: absent */
 struct term *build_out(struct builder *b, int output); /* a scratch term when nobody reads it */
 int build_fail(struct builder *b, struct err *e, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -84,6 +87,8 @@ void term_set_value(struct term *t, int value, const struct layout *lay);
 bool term_is_plain(const struct term *t);
 /* Makes the term plain, emitting nodes. Returns the program value or an error. */
 int term_plain(struct builder *b, struct term *t, enum space *space, struct err *e);
+/* The layer norm of a TERM_NORMED; beta: a program value, -1 for none. */
+int norm_emit(struct builder *b, const struct term *t, int beta, struct err *e);
 enum space layout_space(const struct layout *l);
 int build_emit(struct builder *b, enum op_code op, const struct op_attrs *a, const int *in, int n,
                enum space space, int cols, struct err *e);

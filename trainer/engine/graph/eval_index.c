@@ -24,8 +24,9 @@ int eval_gather(struct eval *v, struct err *e)
         return eval_bad(v, ERR_FORMAT, "shapes that do not fit", e);
     rank = x->rank - 1 + ix->rank;
     for (int i = 0; i < rank; i++)
-        dims[i] = i < axis ? x->dims[i]
-                  : i < axis + ix->rank ? ix->dims[i - axis] : x->dims[i - ix->rank + 1];
+        dims[i] = i < axis              ? x->dims[i]
+                  : i < axis + ix->rank ? ix->dims[i - axis]
+                                        : x->dims[i - ix->rank + 1];
     if (!eval_make(v, x->dtype, rank, dims))
         return eval_bad(v, ERR_LIMIT, "too large", e);
     outer = (size_t)dims_count(x->dims, (int)axis, INT64_MAX);
@@ -259,8 +260,9 @@ int eval_arg(struct eval *v, struct err *e)
 {
     const struct tensor *x = v->in[0];
     int64_t axis = x ? eval_axis(source_attr_int(v->node, "axis", 0), x->rank) : -1;
-    bool keep = source_attr_int(v->node, "keepdims", 1) != 0, max = v->node->op[3] == 'M' &&
-         v->node->op[4] == 'a', last = source_attr_int(v->node, "select_last_index", 0) != 0;
+    bool keep = source_attr_int(v->node, "keepdims", 1) != 0,
+         max = v->node->op[3] == 'M' && v->node->op[4] == 'a',
+         last = source_attr_int(v->node, "select_last_index", 0) != 0;
     int64_t dims[TENSOR_RANK];
     size_t inner, outer;
     int rank = 0;
@@ -293,8 +295,8 @@ int eval_arg(struct eval *v, struct err *e)
 int eval_cumsum(struct eval *v, struct err *e)
 {
     const struct tensor *x = v->in[0];
-    int64_t axis = x && v->in[1] && v->in[1]->count == 1
-                       ? eval_axis((int64_t)v->in[1]->v[0], x->rank) : -1;
+    int64_t axis =
+        x && v->in[1] && v->in[1]->count == 1 ? eval_axis((int64_t)v->in[1]->v[0], x->rank) : -1;
     size_t inner;
 
     if (axis < 0 || source_attr_int(v->node, "exclusive", 0) != 0 ||
@@ -304,7 +306,8 @@ int eval_cumsum(struct eval *v, struct err *e)
         return eval_bad(v, ERR_LIMIT, "too large", e);
     inner = (size_t)dims_count(x->dims + axis + 1, x->rank - (int)axis - 1, INT64_MAX);
     for (size_t i = 0; i < x->count; i++)
-        v->out[0]->v[i] = x->v[i] + (i / inner % (size_t)x->dims[axis] ? v->out[0]->v[i - inner] : 0);
+        v->out[0]->v[i] =
+            x->v[i] + (i / inner % (size_t)x->dims[axis] ? v->out[0]->v[i - inner] : 0);
     return 0;
 }
 

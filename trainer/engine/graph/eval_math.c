@@ -46,12 +46,17 @@ static const struct unary {
     double (*f)(double);
     bool to_bool;
 } unaries[] = {
-    {"Abs", fabs, false}, {"Neg", f_neg, false}, {"Not", f_not, true}, {"Sqrt", sqrt, false},
-    {"Exp", exp, false}, {"Log", log, false}, {"Floor", floor, false}, {"Ceil", ceil, false},
-    {"Round", rint, false}, {"Reciprocal", f_recip, false}, {"Sign", f_sign, false},
-    {"Sin", sin, false}, {"Cos", cos, false}, {"Tanh", tanh, false}, {"Sigmoid", f_sigmoid, false},
-    {"Erf", erf, false}, {"Relu", f_relu, false}, {"IsNaN", f_isnan, true},
-    {"IsInf", f_isinf, true}, {"Identity", f_same, false}, {"Dropout", f_same, false},
+    {"Abs", fabs, false},          {"Neg", f_neg, false},
+    {"Not", f_not, true},          {"Sqrt", sqrt, false},
+    {"Exp", exp, false},           {"Log", log, false},
+    {"Floor", floor, false},       {"Ceil", ceil, false},
+    {"Round", rint, false},        {"Reciprocal", f_recip, false},
+    {"Sign", f_sign, false},       {"Sin", sin, false},
+    {"Cos", cos, false},           {"Tanh", tanh, false},
+    {"Sigmoid", f_sigmoid, false}, {"Erf", erf, false},
+    {"Relu", f_relu, false},       {"IsNaN", f_isnan, true},
+    {"IsInf", f_isinf, true},      {"Identity", f_same, false},
+    {"Dropout", f_same, false},
 };
 
 int eval_unary(struct eval *v, struct err *e)
@@ -80,11 +85,12 @@ static const struct {
     enum bin bin;
     bool to_bool;
 } binaries[] = {
-    {"Add", ADD, false}, {"Sum", ADD, false}, {"Sub", SUB, false}, {"Mul", MUL, false},
-    {"Div", DIV, false}, {"Mod", MOD, false}, {"Pow", POW, false}, {"Equal", EQ, true},
-    {"Less", LT, true}, {"LessOrEqual", LE, true}, {"Greater", GT, true},
-    {"GreaterOrEqual", GE, true}, {"And", AND, true}, {"Or", OR, true}, {"Xor", XOR, true},
-    {"Min", MIN, false}, {"Max", MAX, false}, {"BitwiseAnd", BAND, false},
+    {"Add", ADD, false},       {"Sum", ADD, false},   {"Sub", SUB, false},
+    {"Mul", MUL, false},       {"Div", DIV, false},   {"Mod", MOD, false},
+    {"Pow", POW, false},       {"Equal", EQ, true},   {"Less", LT, true},
+    {"LessOrEqual", LE, true}, {"Greater", GT, true}, {"GreaterOrEqual", GE, true},
+    {"And", AND, true},        {"Or", OR, true},      {"Xor", XOR, true},
+    {"Min", MIN, false},       {"Max", MAX, false},   {"BitwiseAnd", BAND, false},
     {"BitwiseOr", BOR, false},
 };
 

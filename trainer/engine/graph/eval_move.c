@@ -299,8 +299,8 @@ int eval_slice_ranges(const struct eval *v, const int64_t *dims, int rank, struc
         f = step > 0 ? clamp(f, 0, d) : clamp(f, -1, d - 1);
         out->begin[k] = b;
         out->step[k] = step;
-        out->count[k] = step > 0 ? (f > b ? (f - b - 1) / step + 1 : 0)
-                                 : (b > f ? (b - f - 1) / -step + 1 : 0);
+        out->count[k] =
+            step > 0 ? (f > b ? (f - b - 1) / step + 1 : 0) : (b > f ? (b - f - 1) / -step + 1 : 0);
     }
     return 0;
 }

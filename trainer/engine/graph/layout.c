@@ -94,7 +94,8 @@ static bool sizes_are(const struct atom *a, const struct probe_size sizes[PROBES
     return true;
 }
 
-/* Takes atoms from `from` on until the axis has its size at every probe; may split a column atom. */
+/* Takes atoms from `from` on until the axis has its size at every probe; may split a column atom.
+ */
 static bool fill_axis(struct atom *from, int *at, int *count, const struct probe_size sizes[PROBES],
                       int64_t want[PROBES], struct atom *axis, int *n)
 {

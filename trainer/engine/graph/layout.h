@@ -46,7 +46,8 @@ bool layout_axis(struct layout *l, const struct atom *atoms, int count);
 void layout_normalise(struct layout *l);
 bool layout_has(const struct layout *l, enum atom_kind kind);
 int layout_axis_of(const struct layout *l, enum atom_kind kind); /* -1: none */
-bool layout_axis_is(const struct layout *l, int axis, enum atom_kind kind); /* one atom, that kind */
+bool layout_axis_is(const struct layout *l, int axis,
+                    enum atom_kind kind); /* one atom, that kind */
 static inline int layout_axis_atoms(const struct layout *l, int axis)
 {
     return l->first[axis + 1] - l->first[axis];

@@ -11,10 +11,10 @@ static const int probe_lens[PROBES][PROBE_DOCS] = {{5, 3}, {7, 1, 4}, {3, 2, 1, 
 static int role_of(struct builder *b, const struct source_input *in, int index, struct err *e)
 {
     struct build_inputs *r = &b->inputs;
-    int *role = strcasestr(in->name, "mask")                                        ? &r->mask
-                : strcasestr(in->name, "type") || strcasestr(in->name, "segment")   ? &r->types
-                : strcasestr(in->name, "position")                                  ? &r->positions
-                                                                                    : &r->ids;
+    int *role = strcasestr(in->name, "mask")                                      ? &r->mask
+                : strcasestr(in->name, "type") || strcasestr(in->name, "segment") ? &r->types
+                : strcasestr(in->name, "position")                                ? &r->positions
+                                                                                  : &r->ids;
 
     if (in->dtype != DTYPE_INT64 && in->dtype != DTYPE_INT32 &&
         !(role == &r->mask && (in->dtype == DTYPE_BOOL || in->dtype == DTYPE_FLOAT)))
@@ -22,8 +22,10 @@ static int role_of(struct builder *b, const struct source_input *in, int index, 
                        "input '%.100s' holds %s; only models that take token ids are supported",
                        in->name, dtype_name(in->dtype));
     if (in->rank != 2 && in->rank >= 0)
-        return err_set(e, ERR_UNSUPPORTED, "input '%.100s' has %d axes where a batch of token "
-                       "sequences has 2", in->name, in->rank);
+        return err_set(e, ERR_UNSUPPORTED,
+                       "input '%.100s' has %d axes where a batch of token "
+                       "sequences has 2",
+                       in->name, in->rank);
     if (*role >= 0)
         return err_set(e, ERR_UNSUPPORTED, "inputs '%.80s' and '%.80s' seem to be the same thing",
                        b->s->inputs[*role].name, in->name);

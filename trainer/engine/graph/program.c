@@ -114,8 +114,7 @@ int program_fixed(struct program *p, int param, size_t offset, int rows, int col
     return v;
 }
 
-int program_buffer(struct program *p, const char *name, const float *data, int cols,
-                   struct err *e)
+int program_buffer(struct program *p, const char *name, const float *data, int cols, struct err *e)
 {
     struct param init;
     int param;

@@ -19,39 +19,39 @@
 enum { BLOCK_NONE = -1 }; /* before the first block: embeddings */
 
 struct param {
-    const char *name;   /* as a person would say it */
-    const char *why;    /* why it is a parameter, a buffer, or frozen */
-    int initializer;    /* in the source; -1: ours */
-    int identity;       /* source value of the Identity that it stands behind; -1: none */
+    const char *name; /* as a person would say it */
+    const char *why;  /* why it is a parameter, a buffer, or frozen */
+    int initializer;  /* in the source; -1: ours */
+    int identity;     /* source value of the Identity that it stands behind; -1: none */
     int rank;
     int64_t dims[TENSOR_RANK]; /* as the initializer has them */
     size_t count;
-    const float *init;  /* our own data (a buffer, a projection); NULL: the initializer's */
-    bool buffer;        /* never trained */
-    bool trainable;     /* not a buffer, not frozen */
-    bool decays;        /* false: biases and norms */
-    bool row_sparse;    /* only looked up by EMBED: gradient rows are few */
-    int rows, cols;     /* as EMBED's table (row_sparse) */
-    int block;          /* the last block that uses it; BLOCK_NONE: embeddings */
-    size_t at;          /* where it lies in the parameter memory, in floats; set by params.c */
+    const float *init; /* our own data (a buffer, a projection); NULL: the initializer's */
+    bool used;         /* some node reads it; set by surgery_freeze */
+    bool buffer;       /* never trained */
+    bool trainable;    /* not a buffer, not frozen */
+    bool decays;       /* false: biases and norms */
+    int table;         /* trained and only looked up by EMBED: its table (params.h); else -1 */
+    int block;         /* the last block that uses it; BLOCK_NONE: embeddings */
+    size_t at;         /* where it lies in the parameter memory, in floats; set by params.c */
 };
 
 struct value {
     enum space space;
-    int rows, cols;     /* rows: SPACE_FIXED only */
-    int node;           /* that makes it; -1: none */
-    int param;          /* SPACE_FIXED: the parameter, and its first element and row distance */
+    int rows, cols; /* rows: SPACE_FIXED only */
+    int node;       /* that makes it; -1: none */
+    int param;      /* SPACE_FIXED: the parameter, and its first element and row distance */
     size_t offset;
     int ld;
-    int source;         /* the source value that it equals, -1: none */
-    int uses;           /* by nodes, and one for the program's output */
+    int source; /* the source value that it equals, -1: none */
+    int uses;   /* by nodes, and one for the program's output */
 };
 
 struct node {
     enum op_code op;
     struct op_attrs attrs;
     int in_count, in[OP_INS], out;
-    int source;         /* source node that it came from; -1: surgery */
+    int source; /* source node that it came from; -1: surgery */
     int block;
 };
 
@@ -80,8 +80,7 @@ int program_param(struct program *p, const struct param *init, struct err *e);
 int program_fixed(struct program *p, int param, size_t offset, int rows, int cols, int ld,
                   struct err *e);
 /* A row (1, cols) of constants. */
-int program_buffer(struct program *p, const char *name, const float *data, int cols,
-                   struct err *e);
+int program_buffer(struct program *p, const char *name, const float *data, int cols, struct err *e);
 
 struct op_attrs op_attrs_zero(void);
 

@@ -85,8 +85,7 @@ static int plain_times(struct builder *b, struct term *t, double *scale, struct 
 {
     enum space space;
 
-    if (t->kind == TERM_VALUE && t->fn == FN_NONE && t->p[0] == 0 && t->p[2] == 0 &&
-        t->p[3] == 0) {
+    if (t->kind == TERM_VALUE && t->fn == FN_NONE && t->p[0] == 0 && t->p[2] == 0 && t->p[3] == 0) {
         *scale *= t->p[1];
         return t->value;
     }
@@ -232,8 +231,8 @@ static int copy_masks(struct builder *b, const struct term *x, struct term *t, s
 {
     *t = *x;
     for (int p = 0; p < PROBES; p++) {
-        size_t n = (size_t)b->sizes[p].docs * (size_t)b->sizes[p].tokens *
-                   (size_t)b->sizes[p].tokens;
+        size_t n =
+            (size_t)b->sizes[p].docs * (size_t)b->sizes[p].tokens * (size_t)b->sizes[p].tokens;
 
         t->allowed[p] = arena_alloc(&b->arena, n);
         if (!t->allowed[p])
@@ -258,7 +257,8 @@ static int apply_mask(struct builder *b, struct term *x, struct tensor *const by
     f->b = b;
     f->t = &t;
     if (!build_visit(b, &t.lay, by, &lay, mask_one, f))
-        return build_fail(b, e, "attention scores get something that is no mask "
+        return build_fail(b, e,
+                          "attention scores get something that is no mask "
                           "(a bias by position, for example)");
     *out = t;
     return 1;
@@ -294,8 +294,7 @@ static int prove_mask(struct builder *b, struct term *t, struct err *e)
 }
 
 int scores_fill(struct builder *b, struct term *x, struct tensor *const cond[PROBES],
-                bool fill_where, struct tensor *const fill[PROBES], struct term *out,
-                struct err *e)
+                bool fill_where, struct tensor *const fill[PROBES], struct term *out, struct err *e)
 {
     struct fill f = {0};
     struct term t;
@@ -310,7 +309,8 @@ int scores_fill(struct builder *b, struct term *x, struct tensor *const cond[PRO
     f.cond = cond;
     f.fill_where = fill_where;
     rc = apply_mask(b, x, cond, &f, &t, e);
-    if (rc >= 0 && x->kind == TERM_PROBS && ((rc = prove_mask(b, &t, e)) < 0 || t.causal != x->causal))
+    if (rc >= 0 && x->kind == TERM_PROBS &&
+        ((rc = prove_mask(b, &t, e)) < 0 || t.causal != x->causal))
         return build_fail(b, e, "probabilities of real tokens are masked");
     if (rc >= 0)
         *out = t;

@@ -30,9 +30,12 @@ int rule_unary(struct builder *b, const struct source_node *n, struct err *e)
         enum fn fn;
         enum act act;
     } ops[] = {
-        {"Erf", FN_ERF, ACT_ERF}, {"Tanh", FN_TANH, ACT_TANH},
-        {"Sigmoid", FN_SIGMOID, ACT_SIGMOID}, {"Relu", FN_NONE, ACT_RELU},
-        {"Exp", FN_NONE, ACT_EXP}, {"Sqrt", FN_NONE, ACT_SQRT},
+        {"Erf", FN_ERF, ACT_ERF},
+        {"Tanh", FN_TANH, ACT_TANH},
+        {"Sigmoid", FN_SIGMOID, ACT_SIGMOID},
+        {"Relu", FN_NONE, ACT_RELU},
+        {"Exp", FN_NONE, ACT_EXP},
+        {"Sqrt", FN_NONE, ACT_SQRT},
     };
     struct term *x = build_in(b, 0), *out = build_out(b, 0), t;
     struct op_attrs a = op_attrs_zero();
@@ -258,13 +261,14 @@ static int with_eval(struct builder *b, enum arith op, struct term *x, struct te
         v = program_buffer(b->p, "constant", row, cols, e);
         return v < 0 ? v : with_row(b, op, x, v, left, &lay, out, e);
     default:
-        return build_fail(b, e, "it combines a learnt value with one that depends on the mask, "
+        return build_fail(b, e,
+                          "it combines a learnt value with one that depends on the mask, "
                           "ids or positions in a way that is not understood");
     }
 }
 
-static int with_param(struct builder *b, enum arith op, struct term *x, struct term *row,
-                      bool left, struct term *out, struct err *e)
+static int with_param(struct builder *b, enum arith op, struct term *x, struct term *row, bool left,
+                      struct term *out, struct err *e)
 {
     int v = make_plain(b, x, e), cols;
     struct layout lay;

@@ -97,9 +97,9 @@ int rule_expand(struct builder *b, const struct source_node *n, struct err *e)
             size[p] = m < 0 ? 1 : (int64_t)shape->eval[p]->v[m];
         if (k >= 0 && layout_axis_atoms(&x->lay, k))
             layout_axis(&out.lay, &x->lay.atoms[x->lay.first[k]], layout_axis_atoms(&x->lay, k));
-        else if (!layout_guess(b->sizes, size, axis, &count) ||
-                 !layout_axis(&out.lay, axis, count))
-            return build_fail(b, e, "it repeats along an axis that is neither documents nor tokens");
+        else if (!layout_guess(b->sizes, size, axis, &count) || !layout_axis(&out.lay, axis, count))
+            return build_fail(b, e,
+                              "it repeats along an axis that is neither documents nor tokens");
     }
     *build_out(b, 0) = out;
     return 0;
@@ -347,8 +347,8 @@ static int look_up(struct builder *b, struct term *table, struct term *ix, struc
         return build_fail(b, e, "its table is not a plain matrix");
     cols = (int)tl->atoms[tl->first[1]].size;
     param = build_param(b, table, e);
-    v = param < 0 ? param : program_fixed(b->p, param, 0, (int)tl->atoms[tl->first[0]].size, cols,
-                                          cols, e);
+    v = param < 0 ? param
+                  : program_fixed(b->p, param, 0, (int)tl->atoms[tl->first[0]].size, cols, cols, e);
     if (v >= 0)
         v = build_emit(b, OP_EMBED, &a, &v, 1, SPACE_TOKENS, cols, e);
     if (v < 0)

@@ -4,8 +4,6 @@
 
 #include "trainer/engine/graph/build_int.h"
 
-int norm_emit(struct builder *b, const struct term *t, int beta, struct err *e);
-
 static bool same_base(const struct term *x, const struct term *y)
 {
     return x->value == y->value;
@@ -88,7 +86,8 @@ static int pooled(struct builder *b, enum arith op, struct term *x, struct term 
             return 0;
         for (size_t i = 0; i < y->eval[p]->count; i++)
             if (y->eval[p]->v[i] != b->lens[p][i / each])
-                return build_fail(b, e, "a sum over tokens divided by something that is not "
+                return build_fail(b, e,
+                                  "a sum over tokens divided by something that is not "
                                   "their number");
     }
     a.pool = POOL_MEAN;
@@ -216,7 +215,8 @@ int rule_layer_norm(struct builder *b, const struct source_node *n, struct err *
     cols = b->p->values[v].cols;
     if (axis != lay.rank - 1 || !is_columns(&lay, (int)axis, cols) || !gamma ||
         gamma->kind != TERM_PARAM || (beta && beta->kind != TERM_PARAM))
-        return build_fail(b, e, "a layer norm that is not over the columns, or without learnt scale");
+        return build_fail(b, e,
+                          "a layer norm that is not over the columns, or without learnt scale");
     t = *x;
     t.eps = source_attr_float(n, "epsilon", 1e-5f);
     t.gamma = build_row(b, gamma, &lay, cols, e);

@@ -23,8 +23,16 @@ struct source_tensor {
     const unsigned char *data; /* little-endian elements, count * dtype_size, maybe unaligned */
 };
 
-enum attr_kind { ATTR_FLOAT = 1, ATTR_INT = 2, ATTR_STRING = 3, ATTR_TENSOR = 4, ATTR_GRAPH = 5,
-                 ATTR_FLOATS = 6, ATTR_INTS = 7, ATTR_OTHER = 99 };
+enum attr_kind {
+    ATTR_FLOAT = 1,
+    ATTR_INT = 2,
+    ATTR_STRING = 3,
+    ATTR_TENSOR = 4,
+    ATTR_GRAPH = 5,
+    ATTR_FLOATS = 6,
+    ATTR_INTS = 7,
+    ATTR_OTHER = 99
+};
 
 struct source_attr {
     const char *name;
@@ -56,7 +64,7 @@ struct source_value {
 
 struct source_input {
     const char *name;
-    int value, dtype, rank; /* rank -1: unknown */
+    int value, dtype, rank;    /* rank -1: unknown */
     int64_t dims[TENSOR_RANK]; /* -1: a symbol */
 };
 

@@ -16,7 +16,6 @@ enum { OPSET_MIN = 9, OPSET_MAX = 21 };
 #define SKELETON_MAX ((size_t)256 << 20)
 #define ARENA_MAX    ((size_t)512 << 20)
 
-
 static const char *keep(struct source *s, const char *text)
 {
     return text ? arena_strndup(&s->arena, text, strlen(text)) : "";
@@ -42,10 +41,11 @@ static int place_of(const char *text, unsigned *field, size_t *offset, size_t *l
 /* Typed lists become little-endian elements of the dtype, as raw_data has them. */
 static void *from_lists(struct source *s, const Onnx__TensorProto *t, size_t size, size_t *count)
 {
-    size_t n = t->n_float_data ? t->n_float_data
-               : t->n_int64_data ? t->n_int64_data
-               : t->n_int32_data ? t->n_int32_data
-               : t->n_double_data ? t->n_double_data : t->n_uint64_data;
+    size_t n = t->n_float_data    ? t->n_float_data
+               : t->n_int64_data  ? t->n_int64_data
+               : t->n_int32_data  ? t->n_int32_data
+               : t->n_double_data ? t->n_double_data
+                                  : t->n_uint64_data;
     unsigned char *out = arena_array(&s->arena, n ? n : 1, size);
 
     *count = n;

@@ -16,46 +16,46 @@ struct rule {
     const char *why;
 };
 static const struct rule rules[] = {
-    {MODEL, 1, COPY, 0, NULL},       /* ir_version */
-    {MODEL, 2, COPY, 0, NULL},       /* producer_name */
-    {MODEL, 3, COPY, 0, NULL},       /* producer_version */
-    {MODEL, 7, INTO, GRAPH, NULL},   /* graph */
-    {MODEL, 8, COPY, 0, NULL},       /* opset_import */
+    {MODEL, 1, COPY, 0, NULL},     /* ir_version */
+    {MODEL, 2, COPY, 0, NULL},     /* producer_name */
+    {MODEL, 3, COPY, 0, NULL},     /* producer_version */
+    {MODEL, 7, INTO, GRAPH, NULL}, /* graph */
+    {MODEL, 8, COPY, 0, NULL},     /* opset_import */
     {MODEL, 25, REFUSE, 0, "model-local functions; export with functions inlined"},
-    {GRAPH, 1, INTO, NODE, NULL},    /* node */
-    {GRAPH, 2, COPY, 0, NULL},       /* name */
-    {GRAPH, 5, INTO, TENSOR, NULL},  /* initializer */
+    {GRAPH, 1, INTO, NODE, NULL},        /* node */
+    {GRAPH, 2, COPY, 0, NULL},           /* name */
+    {GRAPH, 5, INTO, TENSOR, NULL},      /* initializer */
     {GRAPH, 11, INTO, VALUE_INFO, NULL}, /* input */
     {GRAPH, 12, INTO, VALUE_INFO, NULL}, /* output */
     {GRAPH, 15, REFUSE, 0, "sparse initializers"},
-    {NODE, 1, COPY, 0, NULL},        /* input */
-    {NODE, 2, COPY, 0, NULL},        /* output */
-    {NODE, 3, COPY, 0, NULL},        /* name */
-    {NODE, 4, COPY, 0, NULL},        /* op_type */
+    {NODE, 1, COPY, 0, NULL}, /* input */
+    {NODE, 2, COPY, 0, NULL}, /* output */
+    {NODE, 3, COPY, 0, NULL}, /* name */
+    {NODE, 4, COPY, 0, NULL}, /* op_type */
     {NODE, 5, INTO, ATTRIBUTE, NULL},
-    {NODE, 7, COPY, 0, NULL},        /* domain */
-    {ATTRIBUTE, 1, COPY, 0, NULL},   /* name */
-    {ATTRIBUTE, 2, COPY, 0, NULL},   /* f */
-    {ATTRIBUTE, 3, COPY, 0, NULL},   /* i */
-    {ATTRIBUTE, 4, COPY, 0, NULL},   /* s */
+    {NODE, 7, COPY, 0, NULL},           /* domain */
+    {ATTRIBUTE, 1, COPY, 0, NULL},      /* name */
+    {ATTRIBUTE, 2, COPY, 0, NULL},      /* f */
+    {ATTRIBUTE, 3, COPY, 0, NULL},      /* i */
+    {ATTRIBUTE, 4, COPY, 0, NULL},      /* s */
     {ATTRIBUTE, 5, INTO, TENSOR, NULL}, /* t */
-    {ATTRIBUTE, 7, COPY, 0, NULL},   /* floats */
-    {ATTRIBUTE, 8, COPY, 0, NULL},   /* ints */
-    {ATTRIBUTE, 20, COPY, 0, NULL},  /* type */
-    {TENSOR, 1, COPY, 0, NULL},      /* dims */
-    {TENSOR, 2, COPY, 0, NULL},      /* data_type */
+    {ATTRIBUTE, 7, COPY, 0, NULL},      /* floats */
+    {ATTRIBUTE, 8, COPY, 0, NULL},      /* ints */
+    {ATTRIBUTE, 20, COPY, 0, NULL},     /* type */
+    {TENSOR, 1, COPY, 0, NULL},         /* dims */
+    {TENSOR, 2, COPY, 0, NULL},         /* data_type */
     {TENSOR, 3, REFUSE, 0, "tensors stored in segments"},
-    {TENSOR, 4, DATA, 0, NULL},      /* float_data */
-    {TENSOR, 5, COPY, 0, NULL},      /* int32_data */
-    {TENSOR, 7, DATA, 0, NULL},      /* int64_data */
-    {TENSOR, 8, COPY, 0, NULL},      /* name */
-    {TENSOR, 9, DATA, 0, NULL},      /* raw_data */
-    {TENSOR, 10, COPY, 0, NULL},     /* double_data */
-    {TENSOR, 11, COPY, 0, NULL},     /* uint64_data */
+    {TENSOR, 4, DATA, 0, NULL},  /* float_data */
+    {TENSOR, 5, COPY, 0, NULL},  /* int32_data */
+    {TENSOR, 7, DATA, 0, NULL},  /* int64_data */
+    {TENSOR, 8, COPY, 0, NULL},  /* name */
+    {TENSOR, 9, DATA, 0, NULL},  /* raw_data */
+    {TENSOR, 10, COPY, 0, NULL}, /* double_data */
+    {TENSOR, 11, COPY, 0, NULL}, /* uint64_data */
     {TENSOR, 13, REFUSE, 0, "weights in an external file; save the model as one file"},
-    {VALUE_INFO, 1, COPY, 0, NULL},  /* name */
+    {VALUE_INFO, 1, COPY, 0, NULL}, /* name */
     {VALUE_INFO, 2, INTO, TYPE, NULL},
-    {TYPE, 1, COPY, 0, NULL},        /* tensor_type */
+    {TYPE, 1, COPY, 0, NULL}, /* tensor_type */
 };
 
 static const struct rule *rule_of(enum message m, uint32_t field)
@@ -77,8 +77,8 @@ static void data_field(struct buf *out, const struct wire *w, const struct wire_
         buf_add(out, f->start, (size_t)(f->after - f->start));
         return;
     }
-    snprintf(place, sizeof place, "@%u:%zu:%zu", (unsigned)f->number,
-             (size_t)(f->bytes - w->base), f->len);
+    snprintf(place, sizeof place, "@%u:%zu:%zu", (unsigned)f->number, (size_t)(f->bytes - w->base),
+             f->len);
     wire_put_text(out, 12, place);
 }
 
@@ -102,8 +102,10 @@ static int field(struct buf *out, const struct wire *w, const struct wire_field 
         break;
     }
     if (f->type != WIRE_BYTES)
-        return err_set(e, ERR_FORMAT, "not an ONNX file, or a damaged one: field %u at byte %zu "
-                       "is not a message", (unsigned)f->number, (size_t)(f->start - w->base));
+        return err_set(e, ERR_FORMAT,
+                       "not an ONNX file, or a damaged one: field %u at byte %zu "
+                       "is not a message",
+                       (unsigned)f->number, (size_t)(f->start - w->base));
     mark = wire_begin(out, f->number);
     rc = walk(out, wire_inside(w, f), (enum message)r->into, e);
     wire_end(out, mark);

@@ -8,8 +8,8 @@ static const char *const op_names[OP_COUNT] = {
 #undef X
 };
 static const char *const act_names[ACT_COUNT] = {
-    "none", "relu", "gelu_erf", "gelu_tanh", "gelu_quick", "tanh",
-    "sigmoid", "silu", "erf", "exp", "sqrt",
+    "none",    "relu", "gelu_erf", "gelu_tanh", "gelu_quick", "tanh",
+    "sigmoid", "silu", "erf",      "exp",       "sqrt",
 };
 static const char *const pool_names[] = {"mean", "max", "cls", "last", "gem", "none"};
 

@@ -30,9 +30,9 @@ size_t dtype_size(int dtype)
 
 const char *dtype_name(int dtype)
 {
-    static const char *const names[] = {"undefined", "float32",  "uint8",  "int8",   "uint16",
-                                        "int16",     "int32",    "int64",  "string", "bool",
-                                        "float16",   "float64",  "uint32", "uint64", "complex64",
+    static const char *const names[] = {"undefined",  "float32", "uint8",  "int8",   "uint16",
+                                        "int16",      "int32",   "int64",  "string", "bool",
+                                        "float16",    "float64", "uint32", "uint64", "complex64",
                                         "complex128", "bfloat16"};
 
     return dtype >= 0 && dtype < (int)(sizeof names / sizeof names[0]) ? names[dtype] : "unknown";

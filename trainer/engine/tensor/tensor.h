@@ -53,7 +53,8 @@ int64_t dims_count(const int64_t *dims, int rank, int64_t max);
 /* Zeroed; NULL when out of memory, rank or element limit exceeded. */
 struct tensor *tensor_new(struct arena *a, int dtype, int rank, const int64_t *dims);
 
-/* Rounds and wraps `x` as a value of that dtype (float: to single; int: truncates; bool: 0 or 1). */
+/* Rounds and wraps `x` as a value of that dtype (float: to single; int: truncates; bool: 0 or 1).
+ */
 double dtype_round(int dtype, double x);
 
 /* Strides in elements for a row-major tensor. */
