@@ -146,6 +146,9 @@ int record_read(const struct record *r, struct arena *a, const void *bytes, size
 int record_write(const struct record *r, const void *in, enum record_format format, struct buf *out,
                  struct err *e);
 
+/* Would it be written? For structs that were filled in by hand or by record_set. */
+int record_check(const struct record *r, const void *in, struct err *e);
+
 /* Value of one field from text ("3", "0.5", "cosine", "true", JSON for the composed types): for
  * `--set name=value` and for hashes in Redis. ERR_NOT_FOUND: no such field. */
 int record_set(const struct record *r, struct arena *a, const char *name, const char *text,

@@ -294,6 +294,19 @@ int record_write(const struct record *r, const void *in, enum record_format form
     return rc;
 }
 
+int record_check(const struct record *r, const void *in, struct err *e)
+{
+    struct arena a;
+    msgpack_object tree;
+    int rc;
+
+    arena_init(&a, 8 * RECORD_BYTES_MAX);
+    if ((rc = encode_record(&a, r, in, &tree, e)) == 0)
+        rc = check_tree(&a, r, &tree, e);
+    arena_release(&a);
+    return rc;
+}
+
 /* --- text of single fields
  * ------------------------------------------------------------------------ */
 

@@ -355,6 +355,8 @@ int segment_writer_reject(struct segment_writer *w, int64_t offset, int64_t time
 
     if (rc < 0)
         return rc;
+    if (!segment_writer_fits(w, 0))
+        return err_set(e, ERR_LIMIT, "segment: full");
     w->rejected++;
     return put_record(w, &p, e);
 }

@@ -60,11 +60,13 @@ int segment_writer_new(struct segment_writer **out, const struct segment_name *n
                        const char *nonce, int64_t created_ms, struct err *e);
 void segment_writer_free(struct segment_writer *w); /* accepts NULL */
 
-/* Copies. `doc` is what document_admit gave, of that kind; `offset` must be >= next. */
+/* Copies. `doc` is what document_admit gave, of that kind; `offset` must be >= next. ERR_LIMIT: its
+ * headers are too many or too large (reject the message), or the segment is full (ask
+ * segment_writer_fits first). */
 int segment_writer_add(struct segment_writer *w, int64_t offset, int64_t timestamp_ms,
                        const struct document_message *m, enum document_kind kind,
                        const struct document *doc, struct err *e);
-/* `why` is the error of document_admit. */
+/* `why` is the error of document_admit. ERR_LIMIT: the segment is full. */
 int segment_writer_reject(struct segment_writer *w, int64_t offset, int64_t timestamp_ms,
                           const struct err *why, struct err *e);
 /* Offsets up to `next` hold nothing for us (transaction markers, compaction). */

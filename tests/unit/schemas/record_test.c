@@ -50,6 +50,11 @@ static void set_from_text(void **state)
     assert_int_equal(p.miner, MINER_HARD);
     assert_false(p.normalize);
     assert_string_equal(p.freeze, "layers:2");
+    assert_int_equal(record_check(&job_parameters_record, &p, &e), 0);
+    assert_int_equal(record_set(&job_parameters_record, &a, "freeze", "all", &p, &e), 0);
+    assert_int_equal(record_check(&job_parameters_record, &p, &e), ERR_FORMAT);
+    assert_string_equal(e.text,
+                        "freeze: 'all' is none of none, embeddings, layers:N, head, name:PATTERN");
     refuses_to_set(&p, "epoch", "7", ERR_NOT_FOUND, "epoch: no such field of job_parameters");
     refuses_to_set(&p, "epochs", "many", ERR_FORMAT, "epochs: 'many' is not an integer");
     refuses_to_set(&p, "epochs", "1.5", ERR_FORMAT, "epochs: expected an integer, got a number");
