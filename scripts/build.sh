@@ -1,14 +1,17 @@
 #!/bin/bash
-# build.sh [--dir DIR] [-DNAME=VALUE...] [TARGET...]: configures when needed, then builds.
+# build.sh [--dir DIR] [--configure] [-DNAME=VALUE...] [TARGET...]: configures when needed, then builds
+# (not with --configure).
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need cmake ninja
 
 dir=$ROOT/build
 options=()
 targets=()
+configure_only=
 while [ $# -gt 0 ]; do
     case $1 in
     --dir) dir=${2:?--dir needs a folder}; shift ;;
+    --configure) configure_only=1 ;;
     -D*) options+=("$1") ;;
     -*) die -64 "unknown option '$1'" ;;
     *) targets+=("$1") ;;
@@ -26,4 +29,5 @@ if [ ! -e "$dir/build.ninja" ] || [ "$(cat "$dir/.settings" 2>/dev/null)" != "$s
     cmake -S "$ROOT" -B "$dir" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -UDNNL_\* -DTRIPLINE_CACHE="$CACHE" "${options[@]}" >&2
     printf '%s' "$settings" >"$dir/.settings"
 fi
+[ -z "$configure_only" ] || exit 0
 cmake --build "$dir" -j "$(jobs_count)" ${targets:+--target "${targets[@]}"} >&2

@@ -20,9 +20,7 @@ need() { # need COMMAND...: each must be there
     for c; do command -v "$c" >/dev/null 2>&1 || die "'$c' is missing: run ./dev setup"; done
 }
 jobs_count() { # what make and ctest may use at once
-    local n
-    n=${TRIPLINE_JOBS:-$(nproc)}
-    echo "$n"
+    echo "${TRIPLINE_JOBS:-$(env -u OMP_NUM_THREADS nproc)}"   # nproc would obey it
 }
 now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo $((t / 1000)); }
 seconds() { # seconds MS: 12.3
