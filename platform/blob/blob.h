@@ -58,7 +58,7 @@ struct blob_s3_options {
     const char *ca_file;    /* NULL: the system's */
     int connect_timeout_ms; /* 0: 5000 */
     int stall_timeout_ms;   /* no byte moved for so long; 0: 30000 */
-    int deadline_ms;        /* all tries of one call; 0: 120000 */
+    int deadline_ms;        /* all tries of one request; 0: 120000. get_file: no new try after it */
     size_t part_bytes;      /* multipart part; 0: 8 MiB; objects up to it are single PUTs */
 };
 
@@ -67,7 +67,8 @@ int blob_libs3(struct blob **out, const struct blob_s3_options *, struct clock *
 int blob_dir(struct blob **out, const char *folder, struct clock *, struct err *e);
 int blob_mem(struct blob **out, struct clock *, struct err *e);
 
-/* Whole object into `out` (its max is the limit: ERR_LIMIT). ERR_NOT_FOUND. */
+/* Whole object into `out`, replacing what it holds (its max is the limit: ERR_LIMIT).
+ * ERR_NOT_FOUND. */
 static inline int blob_get(struct blob *b, const char *key, struct buf *out, struct err *e)
 {
     return b->ops->get(b, key, out, e);

@@ -404,10 +404,10 @@ static void test_multipart_fails(void **state)
     rig_close(&r);
 }
 
-/* A file that shrinks between hashing and sending is an error here, not a wrong object there. */
-static void test_full_disk(void **state)
+/* A local failure is reported as one, and not tried again. */
+static void test_unwritable(void **state)
 {
-    static const struct fault_step step = A(200, "more than a full device takes");
+    static const struct fault_step step = A(200, "the object");
     struct rig r = {.e = ERR_INIT};
     char sha[SHA256_HEX];
 
@@ -453,16 +453,16 @@ static void test_options(void **state)
 int main(void)
 {
     const struct CMUnitTest curl[] = {
-        cmocka_unit_test(test_both),      cmocka_unit_test(test_curl_only),
-        cmocka_unit_test(test_deadline),  cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_reuse),     cmocka_unit_test(test_check_create),
-        cmocka_unit_test(test_multipart), cmocka_unit_test(test_multipart_fails),
-        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_options),
+        cmocka_unit_test(test_both),       cmocka_unit_test(test_curl_only),
+        cmocka_unit_test(test_deadline),   cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_reuse),      cmocka_unit_test(test_check_create),
+        cmocka_unit_test(test_multipart),  cmocka_unit_test(test_multipart_fails),
+        cmocka_unit_test(test_unwritable), cmocka_unit_test(test_options),
     };
     const struct CMUnitTest libs3[] = {
         cmocka_unit_test(test_both),     cmocka_unit_test(test_libs3_only),
         cmocka_unit_test(test_deadline), cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_reuse),    cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_reuse),    cmocka_unit_test(test_unwritable),
         cmocka_unit_test(test_options),
     };
     struct err e = ERR_INIT;
