@@ -94,6 +94,8 @@ int key_transaction(const struct keys *k, const char *instance, char out[KEY_MAX
 #define HEADER_CONTENT_TYPE     "content-type"     /* application/json, application/msgpack */
 #define HEADER_CONTROL          "tripline-control" /* value: CONTROL_SEAL */
 #define CONTROL_SEAL            "seal"
+/* Written by ingest into a segment, one per uri of a document: "<sha256> <size> <key>". */
+#define HEADER_URI              "tripline-uri"
 #define HEADER_REJECT_CODE      "tripline-reject-code"   /* err_name */
 #define HEADER_REJECT_REASON    "tripline-reject-reason" /* one line */
 #define HEADER_REJECT_TOPIC     "tripline-reject-topic"

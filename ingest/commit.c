@@ -1,0 +1,176 @@
+#include "ingest/ingest_int.h"
+
+enum { STORE_BASE_MS = 250, STORE_CAP_MS = 15000 };
+
+/* Offsets from next to *high hold no record, now and for ever: *high was asked for first, and it
+ * is the last stable offset. 1: so; 0: not; < 0. */
+static int quiet_end(struct ingest *in, const struct part *p, int64_t *high, struct err *e)
+{
+    struct bus_message *m = NULL;
+    int64_t low;
+    int rc;
+
+    if ((rc = bus_watermarks(in->p.bus, p->topic, p->partition, &low, high, e)) < 0)
+        return rc;
+    if (*high <= p->next || low > p->next)
+        return 0;
+    rc = bus_read_at(in->p.bus, p->topic, p->partition, p->next, &m, e);
+    if (rc > 0)
+        bus_read_free(in->p.bus, m);
+    return rc < 0 ? rc : rc == 0;
+}
+
+/* Transaction markers at the end are covered too, else a reader would wait for them. An answer
+ * that does not come is no harm: measure_watch asks again. */
+static int cover_end(struct ingest *in, struct part *p, struct err *e)
+{
+    struct err why = ERR_INIT;
+    int64_t high;
+    int rc = quiet_end(in, p, &high, &why);
+
+    if (rc <= 0)
+        return 0;
+    if ((rc = segment_writer_cover(p->open, high, e)) == 0)
+        p->next = high;
+    return rc;
+}
+
+int commit_cover(struct ingest *in, struct part *p, struct err *e)
+{
+    int rc = part_open(in, p, e);
+
+    return rc < 0 ? rc : commit_cut(in, p, true, e);
+}
+
+static void take_last(struct ingest *in, struct part *p)
+{
+    const struct bus_message *m = p->last;
+
+    p->anchor.there = m != NULL;
+    if (!m)
+        return;
+    p->anchor.hashed = true;
+    p->anchor.offset = m->offset;
+    p->anchor.timestamp_ms = m->timestamp_ms;
+    anchor_hash(m->key, m->key_len, m->value, m->value_len, p->anchor.hash);
+    part_keep(in, p, NULL);
+}
+
+static int finish(struct ingest *in, struct part *p, struct err *e)
+{
+    char hash[SHA256_HEX];
+    int rc;
+
+    segment_writer_size(p->open, &p->size);
+    rc = segment_writer_finish(p->open, &p->body, hash, e);
+    segment_writer_free(p->open);
+    p->open = NULL;
+    if (rc < 0)
+        return rc;
+    take_last(in, p);
+    p->state = PART_PUT;
+    p->due_ms = 0;
+    p->last_cut_ms = clock_mono_ms(in->p.clock);
+    part_account(in, p);
+    return 0;
+}
+
+int commit_cut(struct ingest *in, struct part *p, bool idle, struct err *e)
+{
+    struct segment_size size;
+    int rc;
+
+    if (!p->open)
+        return 0;
+    if (idle && (rc = cover_end(in, p, e)) < 0)
+        return rc;
+    segment_writer_size(p->open, &size);
+    if (size.next == size.first) {
+        part_drop(in, p);
+        return 0;
+    }
+    if (p->unflushed && (rc = reject_flush(in, e)) != 0)
+        return rc < 0 ? rc : 0;
+    if ((rc = finish(in, p, e)) < 0)
+        return err_wrap(e, "%s/%d", p->topic, (int)p->partition);
+    return commit_put(in, p, e);
+}
+
+/* For lag monitors and as a hint: that it fails is no harm. */
+static int commit_offset(struct ingest *in, struct part *p, struct err *e)
+{
+    int rc = bus_commit(in->consumer, p->topic, p->partition, p->chain.next, e);
+
+    if (rc == 0)
+        return 0;
+    if (err_class(rc) == ERR_CLASS_STOP)
+        return rc;
+    log_error("offset.not_committed", e, "owner", p->owner, "dataset", p->dataset, "partition",
+              LOG_I(p->partition), NULL);
+    return 0;
+}
+
+static int created(struct ingest *in, struct part *p, const char *key, struct err *e)
+{
+    int rc;
+
+    log_event(LOG_INFO, "segment.created", "owner", p->owner, "dataset", p->dataset, "key", key,
+              "first", LOG_I(p->size.first), "next", LOG_I(p->size.next), "records",
+              LOG_U(p->size.records), "bytes", LOG_U(p->body.len), "missing", LOG_I(p->missing),
+              NULL);
+    metric_add(in->m.segments, 1, p->owner, p->dataset, NULL);
+    metric_add(in->m.bytes, (double)p->body.len, p->owner, p->dataset, NULL);
+    if (p->missing)
+        metric_add(in->m.missing, (double)p->missing, p->owner, p->dataset, NULL);
+    p->missing = 0;
+    p->chain.next = p->size.next;
+    if (p->anchor.there)
+        p->chain.anchor = p->anchor;
+    p->tries = in->store_tries = 0;
+    p->careful = false;
+    part_drop(in, p);
+    p->state = PART_READ;
+    if ((rc = commit_offset(in, p, e)) < 0)
+        return rc;
+    if ((p->paused || p->behind) && (rc = part_read(in, p, e)) < 0)
+        return part_failed(in, p, PART_FIND, "partition.seek_failed", e);
+    return 0;
+}
+
+/* Another ingester wrote this successor: what it covers is its; go on behind it. */
+static int lost(struct ingest *in, struct part *p, const char *key)
+{
+    metric_add(in->m.lost, 1, p->owner, p->dataset, NULL);
+    log_event(LOG_WARN, "segment.lost", "owner", p->owner, "dataset", p->dataset, "key", key,
+              "first", LOG_I(p->size.first), "next", LOG_I(p->size.next), NULL);
+    part_drop(in, p);
+    part_later(in, p, PART_FIND, 0);
+    return 0;
+}
+
+int commit_put(struct ingest *in, struct part *p, struct err *e)
+{
+    int64_t began = clock_mono_ms(in->p.clock);
+    struct segment_name name;
+    char key[KEY_MAX];
+    int rc;
+
+    if (began < in->store_ms) { /* one that waits is enough to find out that the store is back */
+        part_later(in, p, PART_PUT, in->store_ms - began);
+        return 0;
+    }
+    part_name(p, p->size.first, &name);
+    if ((rc = key_segment(&name, key, e)) < 0)
+        return rc;
+    rc = blob_create(in->p.blob, key, p->body.data, p->body.len, e);
+    metric_observe(in->m.create_s, (double)(clock_mono_ms(in->p.clock) - began) / 1000, NULL);
+    if (rc == 0)
+        return created(in, p, key, e);
+    if (rc == ERR_EXISTS)
+        return lost(in, p, key);
+    (void)err_wrap(e, "%s", key);
+    if ((rc = part_failed(in, p, PART_PUT, "segment.create_failed", e)) == 0)
+        in->store_ms = clock_mono_ms(in->p.clock) + clock_backoff_ms(in->p.clock, in->store_tries++,
+                                                                     STORE_BASE_MS, STORE_CAP_MS);
+    return rc;
+}
