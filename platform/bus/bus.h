@@ -248,7 +248,11 @@ static inline int bus_flush(struct bus_producer *p, int timeout_ms, struct err *
 {
     return p->bus->ops->flush(p, timeout_ms, e);
 }
-/* Transactions. After any failure but ERR_FENCED: bus_abort_transaction, then begin again. */
+/*
+ * Transactions. After any failure but ERR_FENCED: bus_abort_transaction until it
+ * succeeds, then begin again. A commit that failed with ERR_PEER may have taken
+ * effect all the same (abort then ends it either way): bus_committed tells.
+ */
 static inline int bus_begin(struct bus_producer *p, struct err *e)
 {
     return p->bus->ops->begin(p, e);

@@ -50,6 +50,8 @@ static const struct {
     {RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, ERR_CONFIG},
     {RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT, ERR_CONFIG},
     {RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL, ERR_CONFIG},
+    {RD_KAFKA_RESP_ERR__PURGE_QUEUE, ERR_CANCELLED},
+    {RD_KAFKA_RESP_ERR__PURGE_INFLIGHT, ERR_CANCELLED},
     {RD_KAFKA_RESP_ERR__INVALID_ARG, ERR_USAGE},
     {RD_KAFKA_RESP_ERR__STATE, ERR_USAGE},
     {RD_KAFKA_RESP_ERR_SECURITY_DISABLED, ERR_UNSUPPORTED},
@@ -216,7 +218,8 @@ int kafka_reach(struct kafka_handle *h, int timeout_ms, struct err *e)
             kafka_fine(h);
             return 0;
         }
-        rd_kafka_poll(h->rk, 0); /* runs on_error */
+        if (!h->grouped)
+            rd_kafka_poll(h->rk, 0); /* runs on_error */
         pthread_mutex_lock(&h->lock);
         denied = h->last && kafka_code(h->last) == ERR_DENIED;
         pthread_mutex_unlock(&h->lock);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPORT_EVERY_MS = 1000 };
+enum { REPORT_EVERY_MS = 1000, REPORT_AGAIN_MS = 5000, PROBE_MS = 500, STABLE_STEP_MS = 5000 };
 
 /*
  * Positions are ours, not librdkafka's: each held partition has the offset of
@@ -171,11 +171,13 @@ static int configure(rd_kafka_conf_t *conf, const struct bus_consumer_options *o
     snprintf(refresh, sizeof refresh, "%d",
              o->metadata_refresh_ms ? o->metadata_refresh_ms : BUS_METADATA_MS);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    /* A seek waits for the fetch that is under way, so that may not wait long for records. */
     return kafka_set(conf, e, "group.id", o->group, "isolation.level", "read_committed",
                      "enable.auto.commit", "false", "enable.auto.offset.store", "false",
                      "auto.offset.reset", o->rebalance.assigned ? "error" : "earliest",
                      "session.timeout.ms", session, "topic.metadata.refresh.interval.ms", refresh,
-                     "check.crcs", "true", "partition.assignment.strategy", "range", NULL);
+                     "check.crcs", "true", "fetch.wait.max.ms", "100",
+                     "partition.assignment.strategy", "range", NULL);
 }
 
 static int subscribe(struct kafka_consumer *c, const struct bus_consumer_options *o, struct err *e)
@@ -215,6 +217,7 @@ int kafka_consumer_open(struct bus *b, const struct bus_consumer_options *o,
     if ((rc = kafka_handle_init(&c->h, k, RD_KAFKA_CONSUMER, conf, e)) < 0)
         goto fail;
     rd_kafka_poll_set_consumer(c->h.rk);
+    c->h.grouped = true;
     if ((rc = subscribe(c, o, e)) < 0)
         goto fail;
     *out = &c->base;
@@ -224,11 +227,16 @@ fail:
     return rc;
 }
 
-/* Trouble of the whole client, at most once a second. */
+/*
+ * Trouble of the whole client: at once when it is new, again every few seconds
+ * as long as it lasts. librdkafka tells of a loss once and of no recovery, so
+ * before the second time the brokers are asked whether they are back.
+ */
 static int trouble(struct kafka_consumer *c, struct err *e)
 {
     int64_t now = kafka_now(c->h.bus);
-    rd_kafka_resp_err_t last = RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t last;
+    bool fresh;
 
     if (c->broken) {
         c->broken = false;
@@ -236,14 +244,17 @@ static int trouble(struct kafka_consumer *c, struct err *e)
         return e->code;
     }
     pthread_mutex_lock(&c->h.lock);
-    if (c->h.fresh && now - c->reported_ms >= REPORT_EVERY_MS) {
-        c->h.fresh = false;
-        last = c->h.last;
-    }
+    last = c->h.last;
+    fresh = c->h.fresh;
     pthread_mutex_unlock(&c->h.lock);
-    if (!last)
+    if (!last || now - c->reported_ms < (fresh ? REPORT_EVERY_MS : REPORT_AGAIN_MS))
         return 0;
     c->reported_ms = now;
+    if (!fresh)
+        return kafka_reach(&c->h, PROBE_MS, e);
+    pthread_mutex_lock(&c->h.lock);
+    c->h.fresh = false;
+    pthread_mutex_unlock(&c->h.lock);
     return kafka_fail(&c->h, last, NULL, e, "Kafka at %s", c->h.bus->brokers);
 }
 
@@ -376,15 +387,21 @@ int kafka_committed(struct bus_consumer *bc, const char *topic, int32_t partitio
                     struct err *e)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)bc;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    int64_t until = kafka_now(c->h.bus) + BUS_STABLE_MS;
+    rd_kafka_topic_partition_list_t *list;
     rd_kafka_resp_err_t err;
+    struct err ignored;
 
-    rd_kafka_topic_partition_list_add(list, topic, partition);
-    err = rd_kafka_committed(c->h.rk, list, BUS_STABLE_MS);
-    if (!err)
-        err = list->elems[0].err;
-    *offset = list->elems[0].offset >= 0 ? list->elems[0].offset : -1;
-    rd_kafka_topic_partition_list_destroy(list);
+    do { /* as long as it is a transaction that we wait for, not a broker */
+        list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(list, topic, partition);
+        err = rd_kafka_committed(c->h.rk, list, STABLE_STEP_MS);
+        if (!err)
+            err = list->elems[0].err;
+        *offset = list->elems[0].offset >= 0 ? list->elems[0].offset : -1;
+        rd_kafka_topic_partition_list_destroy(list);
+    } while (err && kafka_code(err) == ERR_PEER && kafka_now(c->h.bus) < until &&
+             kafka_reach(&c->h, 2 * PROBE_MS, &ignored) == 0);
     if (err)
         return kafka_fail(&c->h, err, NULL, e, "the committed offset of " BUS_AT, topic,
                           (int)partition);

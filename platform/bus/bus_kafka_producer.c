@@ -10,8 +10,10 @@ struct kafka_producer {
     bus_delivered_fn delivered;
     void *arg;
     int timeout_ms;
-    bool transactional, closing;
-    struct err failure; /* the first since the last flush, begin or abort */
+    bool closing;
+    bool committing;        /* a commit did not end in time: it can only be gone on with */
+    struct err failure;     /* the first since the last flush, begin or abort */
+    struct err txn_failure; /* the first of the open transaction */
 };
 
 /* Runs inside rd_kafka_poll, flush and commit: on the caller's thread. */
@@ -29,8 +31,12 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
         kafka_fail(h, m->err, NULL, &why, "a message for %s", rd_kafka_topic_name(m->rkt));
     else
         kafka_fine(h);
-    if (why.code && !p->failure.code)
-        p->failure = why;
+    if (why.code && why.code != ERR_CANCELLED) { /* an abort drops what is left: no failure */
+        if (!p->failure.code)
+            p->failure = why;
+        if (!p->txn_failure.code)
+            p->txn_failure = why;
+    }
     if (p->delivered)
         p->delivered(p->arg, m->_private, why.code, m->partition, m->err ? -1 : m->offset,
                      why.text);
@@ -59,9 +65,9 @@ static int transaction_fail(struct kafka_producer *p, rd_kafka_error_t *error, s
 {
     int rc;
 
-    if (p->failure.code && kafka_code(rd_kafka_error_code(error)) != ERR_FENCED &&
+    if (p->txn_failure.code && kafka_code(rd_kafka_error_code(error)) != ERR_FENCED &&
         !rd_kafka_error_is_fatal(error)) {
-        *e = p->failure; /* what really happened */
+        *e = p->txn_failure; /* what really happened */
         rc = err_wrap(e, "%s", what);
     } else {
         rc = kafka_fail(&p->h, rd_kafka_error_code(error), rd_kafka_error_string(error), e, "%s",
@@ -85,7 +91,6 @@ int kafka_producer_open(struct bus *b, const struct bus_producer_options *o, bus
     p->base.bus = b;
     p->delivered = fn;
     p->arg = arg;
-    p->transactional = o->transactional_id != NULL;
     p->timeout_ms = o->message_timeout_ms ? o->message_timeout_ms : BUS_MESSAGE_TIMEOUT_MS;
     conf = rd_kafka_conf_dup(k->conf);
     if ((rc = configure(conf, o, p->timeout_ms, e)) < 0) {
@@ -94,7 +99,7 @@ int kafka_producer_open(struct bus *b, const struct bus_producer_options *o, bus
     }
     if ((rc = kafka_handle_init(&p->h, k, RD_KAFKA_PRODUCER, conf, e)) < 0)
         goto fail;
-    if (p->transactional) {
+    if (o->transactional_id) {
         if ((rc = kafka_reach(&p->h, k->timeout_ms, e)) < 0)
             goto fail;
         error = rd_kafka_init_transactions(p->h.rk, p->timeout_ms);
@@ -178,7 +183,7 @@ int kafka_begin(struct bus_producer *bp, struct err *e)
     struct kafka_producer *p = (struct kafka_producer *)bp;
     rd_kafka_error_t *error;
 
-    p->failure.code = 0;
+    p->failure.code = p->txn_failure.code = 0;
     error = rd_kafka_begin_transaction(p->h.rk);
     return error ? transaction_fail(p, error, e, "beginning a transaction") : 0;
 }
@@ -209,13 +214,17 @@ static int finish(struct kafka_producer *p, rd_kafka_error_t *(*call)(rd_kafka_t
     int64_t left, until = kafka_now(p->h.bus) + p->timeout_ms;
     rd_kafka_error_t *error;
 
+    p->committing = false;
     for (;;) {
         left = until - kafka_now(p->h.bus);
         error = call(p->h.rk, left > 0 ? (int)left : 1);
         if (!error)
             return 0;
-        if (!rd_kafka_error_is_retriable(error) || kafka_now(p->h.bus) >= until)
+        if (!rd_kafka_error_is_retriable(error) || kafka_now(p->h.bus) >= until) {
+            p->committing =
+                rd_kafka_error_is_retriable(error) && call == rd_kafka_commit_transaction;
             return transaction_fail(p, error, e, what);
+        }
         rd_kafka_error_destroy(error);
         rd_kafka_poll(p->h.rk, BUS_POLL_STEP_MS);
     }
@@ -232,8 +241,13 @@ int kafka_abort_transaction(struct bus_producer *bp, struct err *e)
     struct kafka_producer *p = (struct kafka_producer *)bp;
     int rc;
 
+    if (p->committing && (rc = kafka_commit_transaction(bp, e)) == 0)
+        return 0; /* it had been under way */
+    if (p->committing)
+        return rc;
     rc = finish(p, rd_kafka_abort_transaction, "aborting a transaction", e);
-    p->failure.code = 0;
+    if (rc == 0)
+        p->failure.code = p->txn_failure.code = 0;
     return rc;
 }
 

@@ -14,6 +14,27 @@ static bool moving(rd_kafka_resp_err_t err)
            err == RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR;
 }
 
+/*
+ * One end of a partition. rd_kafka_offsets_for_times takes the protocol's
+ * special times as offsets; rd_kafka_query_watermark_offsets would do as well
+ * if it did not wait for ever, whatever its timeout, when the broker goes away
+ * (librdkafka 2.0.2).
+ */
+static rd_kafka_resp_err_t ask_end(rd_kafka_t *rk, const char *topic, int32_t partition,
+                                   int64_t which, int64_t *offset, int timeout_ms)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_resp_err_t err;
+
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = which;
+    err = rd_kafka_offsets_for_times(rk, list, timeout_ms);
+    if (!err)
+        err = list->elems[0].err;
+    *offset = list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return err;
+}
+
 int kafka_watermarks(struct bus *b, const char *topic, int32_t partition, int64_t *low,
                      int64_t *high, struct err *e)
 {
@@ -27,11 +48,14 @@ int kafka_watermarks(struct bus *b, const char *topic, int32_t partition, int64_
         return rc;
     until = kafka_now(k) + k->timeout_ms;
     for (;;) {
-        err = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, k->timeout_ms);
+        err = ask_end(rk, topic, partition, RD_KAFKA_OFFSET_BEGINNING, low, k->timeout_ms);
+        if (!err) /* after `low`: never below it */
+            err = ask_end(rk, topic, partition, RD_KAFKA_OFFSET_END, high, k->timeout_ms);
         if (!moving(err) || kafka_now(k) >= until)
             break;
         clock_sleep_ms(k->clock, BUS_POLL_STEP_MS);
     }
+    rd_kafka_poll(rk, 0); /* runs on_error */
     if (err)
         return kafka_fail(&k->meta, err, NULL, e, BUS_AT, topic, (int)partition);
     kafka_fine(&k->meta);

@@ -107,8 +107,9 @@ struct mem_producer {
         int64_t offset;
     } * reports; /* not yet told */
     size_t report_count, report_cap;
-    struct err failure; /* the first since the last flush */
-    uint32_t turn;      /* round robin for messages without a key */
+    struct err failure;     /* the first since the last flush */
+    struct err txn_failure; /* the first of the open transaction, which can only be aborted */
+    uint32_t turn;          /* round robin for messages without a key */
 };
 
 struct mem {

@@ -270,6 +270,8 @@ int mem_send(struct bus_producer *bp, const struct bus_message *msg, void *token
         code = deliver(p, msg, &partition, &offset, &why);
         if (code < 0 && !p->failure.code)
             p->failure = why;
+        if (code < 0 && p->txn && !p->txn_failure.code)
+            p->txn_failure = why;
         rc = report(p, token, code, partition, offset, e);
     }
     mem_unlock(p->mem);
@@ -303,7 +305,7 @@ int mem_begin(struct bus_producer *bp, struct err *e)
     if (rc == 0) {
         p->txn = ++p->mem->last_txn;
         p->txn_began_ms = clock_mono_ms(p->mem->clock);
-        p->failure.code = 0;
+        p->failure.code = p->txn_failure.code = 0;
     }
     mem_unlock(p->mem);
     return rc;
@@ -348,8 +350,8 @@ int mem_commit_transaction(struct bus_producer *bp, struct err *e)
     tell(p);
     mem_lock(p->mem);
     rc = in_transaction(p, e);
-    if (rc == 0 && p->failure.code) {
-        *e = p->failure;
+    if (rc == 0 && p->txn_failure.code) {
+        *e = p->txn_failure;
         rc = err_wrap(e, "transaction of %s must be aborted", p->id);
     }
     if (rc == 0)
@@ -368,7 +370,7 @@ int mem_abort_transaction(struct bus_producer *bp, struct err *e)
     rc = in_transaction(p, e);
     if (rc == 0) {
         mem_end_transaction(p->mem, p, false);
-        p->failure.code = 0;
+        p->failure.code = p->txn_failure.code = 0;
     }
     mem_unlock(p->mem);
     return rc;
