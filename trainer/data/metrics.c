@@ -36,26 +36,43 @@ static inline float sum(const lanes *of)
     return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
 
+/* Rows begin anywhere. */
+typedef float loose __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+
 /* A tile of dot products: `a` has ROWS rows, `b` has COLS rows, out has `stride` floats a row. Each
- * product is summed in the same order wherever it stands in a tile. */
-static inline __attribute__((always_inline)) void tile(const float *a, const float *b, int width,
+ * product is summed in the same order wherever it stands in a tile. Written out, because compilers
+ * keep an array of accumulators in memory. */
+static inline __attribute__((always_inline)) void tile(const float *a, const float *b, size_t width,
                                                        float *out, size_t stride)
 {
-    lanes acc[ROWS][COLS] = {{{0}}};
-    lanes x, y;
-    int i, r, c;
+    lanes s00 = {0}, s01 = {0}, s10 = {0}, s11 = {0}, s20 = {0}, s21 = {0}, s30 = {0}, s31 = {0};
+    lanes x, y0, y1;
+    size_t i;
 
-    for (i = 0; i < width; i += LANES)
-        for (c = 0; c < COLS; c++) {
-            memcpy(&y, b + (size_t)c * (size_t)width + i, sizeof y);
-            for (r = 0; r < ROWS; r++) {
-                memcpy(&x, a + (size_t)r * (size_t)width + i, sizeof x);
-                acc[r][c] += x * y;
-            }
-        }
-    for (r = 0; r < ROWS; r++)
-        for (c = 0; c < COLS; c++)
-            out[(size_t)r * stride + (size_t)c] = sum(&acc[r][c]);
+    for (i = 0; i < width; i += LANES) {
+        y0 = *(const loose *)(b + i);
+        y1 = *(const loose *)(b + width + i);
+        x = *(const loose *)(a + i);
+        s00 += x * y0;
+        s01 += x * y1;
+        x = *(const loose *)(a + width + i);
+        s10 += x * y0;
+        s11 += x * y1;
+        x = *(const loose *)(a + 2 * width + i);
+        s20 += x * y0;
+        s21 += x * y1;
+        x = *(const loose *)(a + 3 * width + i);
+        s30 += x * y0;
+        s31 += x * y1;
+    }
+    out[0] = sum(&s00);
+    out[1] = sum(&s01);
+    out[stride] = sum(&s10);
+    out[stride + 1] = sum(&s11);
+    out[2 * stride] = sum(&s20);
+    out[2 * stride + 1] = sum(&s21);
+    out[3 * stride] = sum(&s30);
+    out[3 * stride + 1] = sum(&s31);
 }
 
 /* Similarities of queries [from, from + count) with all; rows are padded to whole tiles. */
@@ -66,7 +83,7 @@ static inline __attribute__((always_inline)) void block(const struct work *w, in
 
     for (d = 0; d < w->n; d += COLS)
         for (q = 0; q < count; q += ROWS)
-            tile(w->rows + (size_t)(from + q) * width, w->rows + (size_t)d * width, w->width,
+            tile(w->rows + (size_t)(from + q) * width, w->rows + (size_t)d * width, width,
                  w->similarities + (size_t)q * stride + (size_t)d, stride);
 }
 
