@@ -94,20 +94,10 @@ static const char *role_of(const struct node *n, int input)
     return n->op == OP_ADD ? "bias" : "weight";
 }
 
-/* Biases and norms do not decay: everything that has one axis only. */
-static bool is_vector(const struct param *p)
-{
-    int axes = 0;
-
-    for (int i = 0; i < p->rank; i++)
-        axes += p->dims[i] > 1;
-    return axes <= 1;
-}
-
 int program_names(struct program *p, const struct source *s, struct err *e)
 {
     for (int i = 0; i < p->param_count; i++)
-        p->params[i].decays = !is_vector(&p->params[i]);
+        p->params[i].decays = p->params[i].rank > 1; /* biases and norms have one axis */
     for (int i = 0; i < p->node_count; i++) {
         const struct node *n = &p->nodes[i];
 

@@ -13,41 +13,25 @@ static const struct {
     const char *op;
     rule_fn rule;
 } rules[] = {
-    {"Identity", rule_identity},
-    {"Dropout", rule_pass},
-    {"Cast", rule_pass},
-    {"CastLike", rule_pass},
-    {"Reshape", rule_reshape},
-    {"Unsqueeze", rule_reshape},
-    {"Squeeze", rule_reshape},
-    {"Flatten", rule_reshape},
-    {"Transpose", rule_transpose},
-    {"Expand", rule_expand},
-    {"Slice", rule_slice},
-    {"Split", rule_split},
-    {"Gather", rule_gather},
-    {"Add", rule_arithmetic},
-    {"Sub", rule_arithmetic},
-    {"Mul", rule_arithmetic},
-    {"Div", rule_arithmetic},
-    {"Pow", rule_pow},
-    {"Where", rule_where},
-    {"Erf", rule_unary},
-    {"Tanh", rule_unary},
-    {"Sigmoid", rule_unary},
-    {"Relu", rule_unary},
-    {"Exp", rule_unary},
-    {"Sqrt", rule_unary},
-    {"Neg", rule_unary},
-    {"Reciprocal", rule_unary},
-    {"Gelu", rule_gelu},
-    {"ReduceMean", rule_reduce},
-    {"ReduceSum", rule_reduce},
-    {"LayerNormalization", rule_layer_norm},
-    {"MatMul", rule_matmul},
-    {"Gemm", rule_gemm},
-    {"Softmax", rule_softmax},
-    {"IsNaN", rule_isnan},
+    {"Identity", rule_identity},   {"Dropout", rule_pass},
+    {"Cast", rule_pass},           {"CastLike", rule_pass},
+    {"Reshape", rule_reshape},     {"Unsqueeze", rule_reshape},
+    {"Squeeze", rule_reshape},     {"Flatten", rule_reshape},
+    {"Transpose", rule_transpose}, {"Expand", rule_expand},
+    {"Slice", rule_slice},         {"Split", rule_split},
+    {"Gather", rule_gather},       {"Add", rule_arithmetic},
+    {"Sub", rule_arithmetic},      {"Mul", rule_arithmetic},
+    {"Div", rule_arithmetic},      {"Pow", rule_pow},
+    {"Where", rule_where},         {"Erf", rule_unary},
+    {"Tanh", rule_unary},          {"Sigmoid", rule_unary},
+    {"Relu", rule_unary},          {"Exp", rule_unary},
+    {"Sqrt", rule_unary},          {"Neg", rule_unary},
+    {"Reciprocal", rule_unary},    {"Gelu", rule_gelu},
+    {"ReduceMean", rule_reduce},   {"ReduceSum", rule_reduce},
+    {"ReduceMax", rule_reduce},    {"ReduceL2", rule_reduce},
+    {"Clip", rule_clip},           {"LayerNormalization", rule_layer_norm},
+    {"MatMul", rule_matmul},       {"Gemm", rule_gemm},
+    {"Softmax", rule_softmax},     {"IsNaN", rule_isnan},
 };
 
 struct term *build_in(struct builder *b, int input)
@@ -246,10 +230,14 @@ int build_program(struct builder **out, const struct source *s, struct program *
     b->p = p;
     b->terms = arena_array(&b->arena, (size_t)s->value_count + 1, sizeof *b->terms);
     b->param_of = arena_array(&b->arena, (size_t)s->value_count + 1, sizeof *b->param_of);
-    if (!b->terms || !b->param_of) {
+    p->initializer_param =
+        arena_array(p->arena, (size_t)s->initializer_count + 1, sizeof *p->initializer_param);
+    if (!b->terms || !b->param_of || !p->initializer_param) {
         rc = err_set(e, ERR_NOMEM, "building the program");
         goto fail;
     }
+    for (int i = 0; i < s->initializer_count; i++)
+        p->initializer_param[i] = -1;
     for (int v = 0; v < s->value_count; v++) {
         b->param_of[v] = -1;
         b->terms[v].failed = -1;

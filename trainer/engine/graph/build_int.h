@@ -30,7 +30,12 @@ enum term_kind {
     TERM_SCORES,    /* scale q k^T [+ mask] */
     TERM_PROBS,     /* softmax of scores */
     TERM_PROBS_NAN, /* IsNaN of it: never, packed */
-    TERM_POOL_SUM   /* sum of x over a document's tokens */
+    TERM_POOL_SUM,  /* sum of x over a document's tokens (of max(x, eps)^power when power) */
+    TERM_POOL_MEAN, /* mean of max(x, eps)^power over them */
+    TERM_CLIPPED,   /* max(x, eps) */
+    TERM_POWERED,   /* max(x, eps)^power */
+    TERM_LAST,      /* x at each document's last token, 0 elsewhere */
+    TERM_LENGTH     /* max(|x|, eps) of a row */
 };
 
 enum { POLY = 4 };
@@ -48,7 +53,7 @@ struct term {
     int value;
     enum fn fn;
     bool times_x;
-    double p[POLY], q0, q1, eps;
+    double p[POLY], q0, q1, eps, power;
     int initializer, identity; /* TERM_PARAM */
     size_t offset;
     int gamma; /* TERM_NORMED: program value, -1 none */
@@ -135,6 +140,7 @@ int rule_arithmetic(struct builder *b, const struct source_node *n, struct err *
 int rule_pow(struct builder *b, const struct source_node *n, struct err *e);
 int rule_where(struct builder *b, const struct source_node *n, struct err *e);
 int rule_reduce(struct builder *b, const struct source_node *n, struct err *e);
+int rule_clip(struct builder *b, const struct source_node *n, struct err *e);
 int rule_layer_norm(struct builder *b, const struct source_node *n, struct err *e);
 int rule_matmul(struct builder *b, const struct source_node *n, struct err *e);
 int rule_gemm(struct builder *b, const struct source_node *n, struct err *e);
@@ -145,6 +151,9 @@ int rule_isnan(struct builder *b, const struct source_node *n, struct err *e);
 enum arith { ARITH_ADD, ARITH_SUB, ARITH_MUL, ARITH_DIV };
 int norm_arithmetic(struct builder *b, enum arith op, struct term *x, struct term *y,
                     struct term *out, struct err *e);
+/* x times a mask that is 1 at each document's last token only. */
+bool last_token(struct builder *b, const struct term *x, struct tensor *const eval[PROBES]);
+int norm_pow(struct builder *b, struct term *x, double k, struct term *out, struct err *e);
 int scores_arithmetic(struct builder *b, enum arith op, struct term *x, struct term *y,
                       struct term *out, struct err *e);
 int poly_number(struct builder *b, enum arith op, struct term *x, double number, bool left,

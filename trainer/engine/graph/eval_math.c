@@ -201,12 +201,12 @@ int eval_binary(struct eval *v, struct err *e)
 int eval_where(struct eval *v, struct err *e)
 {
     const struct tensor *c = v->in[0], *a = v->in[1], *b = v->in[2];
-    int64_t dims[TENSOR_RANK], at[TENSOR_RANK] = {0};
+    int64_t both[TENSOR_RANK], dims[TENSOR_RANK], at[TENSOR_RANK] = {0};
     struct tensor *out;
-    int rank;
+    int rank, rank_both;
 
-    if (!c || !a || !b || !dims_broadcast(a->dims, a->rank, b->dims, b->rank, dims, &rank) ||
-        !dims_broadcast(dims, rank, c->dims, c->rank, dims, &rank))
+    if (!c || !a || !b || !dims_broadcast(a->dims, a->rank, b->dims, b->rank, both, &rank_both) ||
+        !dims_broadcast(both, rank_both, c->dims, c->rank, dims, &rank))
         return eval_bad(v, ERR_FORMAT, "shapes that do not fit", e);
     out = eval_make(v, a->dtype, rank, dims);
     if (!out)

@@ -62,8 +62,9 @@ struct program {
     struct param *params;
     int value_count, node_count, param_count;
     int value_cap, node_cap, param_cap;
-    int output; /* the embeddings (N, dim) */
-    int cut;    /* the value that was cut at */
+    int *initializer_param; /* per initializer of the source: its parameter, -1; in the arena */
+    int output;             /* the embeddings (N, dim) */
+    int cut;                /* the value that was cut at */
     int blocks;
     int unmasked; /* attentions that would see padding if there were any */
 };

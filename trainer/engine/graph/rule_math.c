@@ -188,6 +188,20 @@ int poly_product(struct builder *b, const struct term *x, const struct term *y, 
     return 1;
 }
 
+/* x + sign * y when both are polynomials of one value and at least one is more than that value. */
+static bool poly_sum(const struct term *x, const struct term *y, double sign, struct term *out)
+{
+    struct term t = *x;
+
+    if (!is_poly(x) || !is_poly(y) || x->value != y->value || !layout_equal(&x->lay, &y->lay) ||
+        (is_base(x) && is_base(y)))
+        return false;
+    for (int i = 0; i < POLY; i++)
+        t.p[i] += sign * y->p[i];
+    *out = t;
+    return true;
+}
+
 static enum op_code op_of(enum arith op)
 {
     static const enum op_code ops[] = {OP_ADD, OP_SUB, OP_MUL, OP_DIV};
@@ -291,7 +305,8 @@ static int with_value(struct builder *b, enum arith op, struct term *x, struct t
     int in[2], v, cols[2];
     enum space space;
 
-    if (op == ARITH_MUL && poly_product(b, x, y, out))
+    if ((op == ARITH_MUL && poly_product(b, x, y, out)) ||
+        (op <= ARITH_SUB && poly_sum(x, y, op == ARITH_SUB ? -1 : 1, out)))
         return 0;
     if ((in[0] = make_plain(b, x, e)) < 0 || (in[1] = make_plain(b, y, e)) < 0)
         return in[0] < 0 ? in[0] : in[1];
@@ -338,6 +353,7 @@ int rule_pow(struct builder *b, const struct source_node *n, struct err *e)
 {
     struct term *x = build_in(b, 0), *y = build_in(b, 1), *out = build_out(b, 0), t;
     double k;
+    int rc;
 
     if (!y || y->kind != TERM_EVAL || !eval_number(y->eval, &k))
         return build_fail(b, e, "an exponent that is not a number");
@@ -351,6 +367,8 @@ int rule_pow(struct builder *b, const struct source_node *n, struct err *e)
         out->kind = k > 0 ? TERM_DEVIATION : TERM_INVERSE;
         return 0;
     }
+    if ((rc = norm_pow(b, x, k, out, e)) != 0)
+        return rc < 0 ? rc : 0;
     if (k == 2 && poly_product(b, x, x, out))
         return 0;
     if (k == 3 && poly_product(b, x, x, &t) && poly_product(b, &t, x, out))

@@ -17,13 +17,18 @@ int rule_pass(struct builder *b, const struct source_node *n, struct err *e)
     return 0;
 }
 
-/* An Identity of an initializer is a parameter of its own (exporters merge equal weights). */
+/*
+ * Exporters merge equal initializers and put an Identity where the other one was. Norms and
+ * biases that are still all ones or zeros are equal by chance: each Identity is a parameter
+ * of its own. Equal values that vary prove a tie (ALBERT's shared layers), which stays.
+ */
 int rule_identity(struct builder *b, const struct source_node *n, struct err *e)
 {
     struct term *x = build_in(b, 0), *out = build_out(b, 0);
 
     *out = *x;
-    if (x->kind == TERM_PARAM && b->s->values[n->in[0]].initializer >= 0)
+    if (x->kind == TERM_PARAM && b->s->values[n->in[0]].initializer >= 0 &&
+        source_tensor_constant(&b->s->initializers[x->initializer]))
         out->identity = n->out[0];
     return 0;
 }
@@ -316,6 +321,7 @@ static int look_up(struct builder *b, struct term *table, struct term *ix, struc
     struct positions pos = {false, false, 0};
     struct op_attrs a = op_attrs_zero();
     const struct layout *tl = &table->lay;
+    int64_t rows = layout_axis_atoms(tl, 0) ? tl->atoms[tl->first[0]].size : 1;
     double number;
     float *row;
     int param, v, cols;
@@ -324,10 +330,11 @@ static int look_up(struct builder *b, struct term *table, struct term *ix, struc
     if (build_see(b, &none, ix->eval, &lay, &number, &row, 0) == SEEN_UNIFORM) {
         int64_t at = (int64_t)number;
 
-        if (at < 0 || at >= tl->atoms[tl->first[0]].size)
+        if (at < 0 || at >= rows)
             return build_fail(b, e, "it looks up a row that does not exist");
         *out = *table; /* always the same row */
-        out->offset += (size_t)(at * tl->atoms[tl->first[0]].stride);
+        if (rows > 1)
+            out->offset += (size_t)(at * tl->atoms[tl->first[0]].stride);
         out->lay = lay;
         for (int i = 1; i < tl->rank; i++)
             layout_axis(&out->lay, &tl->atoms[tl->first[i]], layout_axis_atoms(tl, i));
@@ -342,13 +349,12 @@ static int look_up(struct builder *b, struct term *table, struct term *ix, struc
     else
         return build_fail(b, e, "its indices are neither token ids, types nor positions");
     a.ids_shift = (int)pos.shift;
-    if (tl->rank != 2 || !layout_axis_is(tl, 1, ATOM_COL) || table->offset ||
+    if (tl->rank != 2 || rows == 1 || !layout_axis_is(tl, 1, ATOM_COL) || table->offset ||
         tl->atoms[tl->first[1]].stride != 1)
         return build_fail(b, e, "its table is not a plain matrix");
     cols = (int)tl->atoms[tl->first[1]].size;
     param = build_param(b, table, e);
-    v = param < 0 ? param
-                  : program_fixed(b->p, param, 0, (int)tl->atoms[tl->first[0]].size, cols, cols, e);
+    v = param < 0 ? param : program_fixed(b->p, param, 0, (int)rows, cols, cols, e);
     if (v >= 0)
         v = build_emit(b, OP_EMBED, &a, &v, 1, SPACE_TOKENS, cols, e);
     if (v < 0)
@@ -370,7 +376,7 @@ int rule_gather(struct builder *b, const struct source_node *n, struct err *e)
         return build_fail(b, e, "its indices are not known");
     if (x->kind == TERM_EVAL)
         return build_fail(b, e, "its table is not learnt");
-    if (x->kind == TERM_PARAM && axis == 0 && layout_axis_is(&x->lay, 0, ATOM_COL)) {
+    if (x->kind == TERM_PARAM && axis == 0 && layout_axis_atoms(&x->lay, 0) <= 1) {
         rc = look_up(b, x, ix, &out, e);
     } else if (eval_number(ix->eval, &at) && ix->eval[0]->rank <= 1) {
         rc = at == 0 && layout_axis_is(&x->lay, (int)axis, ATOM_TOK)

@@ -68,14 +68,27 @@ static int centered_with(enum arith op, struct term *x, struct term *y, struct t
     return 0;
 }
 
+static int emit_pool(struct builder *b, enum pool pool, const struct term *x,
+                     const struct layout *lay, struct term *out, struct err *e)
+{
+    struct op_attrs a = op_attrs_zero();
+    struct layout keep = *lay;
+    int v, in = x->value;
+
+    a.pool = pool;
+    a.eps = (float)x->eps;
+    a.power = (float)x->power;
+    v = build_emit(b, OP_POOL, &a, &in, 1, SPACE_DOCS, b->p->values[in].cols, e);
+    if (v < 0)
+        return v;
+    term_set_value(out, v, &keep);
+    return 1;
+}
+
 /* sum over tokens / number of tokens */
 static int pooled(struct builder *b, enum arith op, struct term *x, struct term *y,
                   struct term *out, struct err *e)
 {
-    struct op_attrs a = op_attrs_zero();
-    struct layout lay = x->lay;
-    int v;
-
     if (op != ARITH_DIV || y->kind != TERM_EVAL)
         return 0;
     for (int p = 0; p < PROBES; p++) {
@@ -90,12 +103,81 @@ static int pooled(struct builder *b, enum arith op, struct term *x, struct term 
                                   "a sum over tokens divided by something that is not "
                                   "their number");
     }
-    a.pool = POOL_MEAN;
-    v = build_emit(b, OP_POOL, &a, &x->value, 1, SPACE_DOCS, b->p->values[x->value].cols, e);
+    if (x->power == 0)
+        return emit_pool(b, POOL_MEAN, x, &x->lay, out, e);
+    *out = *x;
+    out->kind = TERM_POOL_MEAN;
+    return 1;
+}
+
+int norm_pow(struct builder *b, struct term *x, double k, struct term *out, struct err *e)
+{
+    if (x->kind == TERM_CLIPPED) {
+        *out = *x;
+        out->kind = TERM_POWERED;
+        out->power = k;
+        return 1;
+    }
+    if (x->kind == TERM_POOL_MEAN && fabs(x->power * k - 1) < 1e-6)
+        return emit_pool(b, POOL_GEM, x, &x->lay, out, e);
+    return 0;
+}
+
+/* x / max(|x|, eps) */
+static int by_length(struct builder *b, struct term *x, struct term *y, struct term *out,
+                     struct err *e)
+{
+    struct op_attrs a = op_attrs_zero();
+    struct layout lay = x->lay;
+    int v, in = x->value;
+
+    if (!term_is_plain(x) || !same_base(x, y))
+        return build_fail(b, e, "a value divided by the length of another");
+    a.eps = (float)y->eps;
+    v = build_emit(b, OP_L2_NORM, &a, &in, 1, b->p->values[in].space, b->p->values[in].cols, e);
     if (v < 0)
         return v;
     term_set_value(out, v, &lay);
     return 1;
+}
+
+int rule_clip(struct builder *b, const struct source_node *n, struct err *e)
+{
+    struct term *x = build_in(b, 0), *low_in = build_in(b, 1), *out = build_out(b, 0);
+    double low = source_attr_float(n, "min", -INFINITY);
+    enum space space;
+    int v;
+
+    if (build_in(b, 2) || source_attr(n, "max") ||
+        (low_in && (low_in->kind != TERM_EVAL || !eval_number(low_in->eval, &low))) ||
+        !isfinite(low))
+        return build_fail(b, e, "only a lower bound is supported");
+    if (x->kind == TERM_LENGTH) {
+        *out = *x;
+        out->eps = fmax(x->eps, low);
+        return 0;
+    }
+    v = term_plain(b, x, &space, e);
+    if (v < 0)
+        return v;
+    *out = *x;
+    out->kind = TERM_CLIPPED;
+    out->eps = low;
+    return 0;
+}
+
+static bool is_last(void *arg, int probe, const struct coord *c, double x)
+{
+    const struct builder *b = arg;
+
+    return c->doc >= 0 && c->tok >= 0 && x == (c->tok == b->lens[probe][c->doc] - 1);
+}
+
+bool last_token(struct builder *b, const struct term *x, struct tensor *const eval[PROBES])
+{
+    struct layout lay;
+
+    return build_visit(b, &x->lay, eval, &lay, is_last, b);
 }
 
 int norm_arithmetic(struct builder *b, enum arith op, struct term *x, struct term *y,
@@ -121,6 +203,13 @@ int norm_arithmetic(struct builder *b, enum arith op, struct term *x, struct ter
         return add_eps(b, y, x, out, e);
     if (x->kind == TERM_POOL_SUM)
         return pooled(b, op, x, y, out, e);
+    if (op == ARITH_DIV && y->kind == TERM_LENGTH)
+        return by_length(b, x, y, out, e);
+    if (op == ARITH_MUL && term_is_plain(x) && y->kind == TERM_EVAL && last_token(b, x, y->eval)) {
+        *out = *x;
+        out->kind = TERM_LAST;
+        return 1;
+    }
     if (x->kind == TERM_NORMED && (rc = scale_normed(b, op, x, y, out, e)) != 0)
         return rc;
     if (y->kind == TERM_NORMED)
@@ -163,10 +252,38 @@ static bool is_columns(const struct layout *l, int axis, int cols)
     return layout_axis_is(l, axis, ATOM_COL) && layout_columns_whole(l, cols);
 }
 
+/* Sums and maxima over a document's tokens: what pooling begins with. */
+static int reduce_tokens(struct builder *b, const char *op, struct term *x,
+                         const struct layout *lay, struct term *out, struct err *e)
+{
+    struct term t = *x;
+    enum space space;
+    int rc;
+
+    if (x->kind == TERM_LAST || strcmp(op, "ReduceMax") == 0) {
+        if (x->kind != TERM_LAST && (rc = term_plain(b, x, &space, e)) < 0)
+            return rc;
+        rc = emit_pool(b, x->kind == TERM_LAST ? POOL_LAST : POOL_MAX, x, lay, out, e);
+        return rc < 0 ? rc : 0;
+    }
+    if (strcmp(op, "ReduceSum") != 0)
+        return build_fail(b, e, "it reduces over tokens without the mask");
+    if (x->kind != TERM_POWERED) {
+        if ((rc = term_plain(b, x, &space, e)) < 0)
+            return rc;
+        t = *x;
+    }
+    t.kind = TERM_POOL_SUM;
+    t.lay = *lay;
+    *out = t;
+    return 0;
+}
+
 int rule_reduce(struct builder *b, const struct source_node *n, struct err *e)
 {
     struct term *x = build_in(b, 0), *out = build_out(b, 0);
-    bool mean = strcmp(n->op, "ReduceMean") == 0, keep = source_attr_int(n, "keepdims", 1) != 0;
+    bool mean = strcmp(n->op, "ReduceMean") == 0, length = strcmp(n->op, "ReduceL2") == 0;
+    bool keep = source_attr_int(n, "keepdims", 1) != 0;
     int axis = reduced_axis(b, n, x->lay.rank), v;
     struct layout lay;
     enum space space;
@@ -182,17 +299,14 @@ int rule_reduce(struct builder *b, const struct source_node *n, struct err *e)
         out->lay = lay;
         return 0;
     }
+    if (layout_axis_is(&x->lay, axis, ATOM_TOK))
+        return reduce_tokens(b, n->op, x, &lay, out, e);
     v = term_plain(b, x, &space, e);
     if (v < 0)
         return v;
-    if (mean && keep && is_columns(&x->lay, axis, b->p->values[v].cols)) {
+    if ((mean || length) && keep && is_columns(&x->lay, axis, b->p->values[v].cols)) {
         term_set_value(out, v, &lay);
-        out->kind = TERM_MEAN;
-        return 0;
-    }
-    if (!mean && layout_axis_is(&x->lay, axis, ATOM_TOK)) {
-        term_set_value(out, v, &lay);
-        out->kind = TERM_POOL_SUM;
+        out->kind = mean ? TERM_MEAN : TERM_LENGTH;
         return 0;
     }
     return build_fail(b, e, "it reduces over an axis that is not the columns");

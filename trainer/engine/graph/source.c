@@ -121,6 +121,13 @@ struct tensor *source_tensor_read(const struct source_tensor *t, struct arena *a
     return out;
 }
 
+bool source_tensor_constant(const struct source_tensor *t)
+{
+    size_t size = dtype_size(t->dtype);
+
+    return t->count < 2 || memcmp(t->data, t->data + size, (t->count - 1) * size) == 0;
+}
+
 const char *source_node_text(const struct source_node *n)
 {
     static _Thread_local char texts[4][200];

@@ -98,6 +98,9 @@ const char *source_attr_text(const struct source_node *n, const char *name, cons
 /* Elements as doubles; NULL: out of memory, too large, or a dtype without numbers. */
 struct tensor *source_tensor_read(const struct source_tensor *t, struct arena *a);
 
+/* All elements are the same. */
+bool source_tensor_constant(const struct source_tensor *t);
+
 /* "MatMul '/encoder/layer.0/query/MatMul'" for messages; in a rotating thread-local buffer of 4. */
 const char *source_node_text(const struct source_node *n);
 

@@ -41,10 +41,33 @@ int build_emit(struct builder *b, enum op_code op, const struct op_attrs *a, con
     return v;
 }
 
+/*
+ * Some exporters fold a transpose into each use of a tied matrix and so write it several
+ * times. Matrices that are equal byte by byte, and not constant, are one parameter.
+ */
+static int find_twin(const struct builder *b, const struct source_tensor *data)
+{
+    size_t bytes = data->count * sizeof(float);
+
+    if (data->rank < 2 || data->count < 16 || source_tensor_constant(data))
+        return -1;
+    for (int i = 0; i < b->p->param_count; i++) {
+        const struct param *q = &b->p->params[i];
+        const struct source_tensor *o =
+            q->initializer < 0 || q->identity >= 0 ? NULL : &b->s->initializers[q->initializer];
+
+        if (o && o->rank == data->rank && o->count == data->count &&
+            memcmp(o->dims, data->dims, (size_t)data->rank * sizeof *data->dims) == 0 &&
+            memcmp(o->data, data->data, bytes) == 0)
+            return i;
+    }
+    return -1;
+}
+
 int build_param(struct builder *b, const struct term *t, struct err *e)
 {
     const struct source_tensor *data = &b->s->initializers[t->initializer];
-    int key = t->identity >= 0 ? t->identity : source_find(b->s, data->name);
+    int key = t->identity >= 0 ? t->identity : source_find(b->s, data->name), index;
     struct param p;
 
     if (b->param_of[key] >= 0)
@@ -60,7 +83,13 @@ int build_param(struct builder *b, const struct term *t, struct err *e)
     p.trainable = true;
     p.decays = true;
     p.block = BLOCK_NONE;
-    return b->param_of[key] = program_param(b->p, &p, e);
+    p.table = -1;
+    index = t->identity >= 0 ? -1 : find_twin(b, data);
+    if (index < 0)
+        index = program_param(b->p, &p, e);
+    if (index >= 0 && t->identity < 0)
+        b->p->initializer_param[t->initializer] = index;
+    return b->param_of[key] = index;
 }
 
 /* The rows of a table by position: [1, S, C] cut out of a parameter. */
@@ -239,7 +268,12 @@ int term_plain(struct builder *b, struct term *t, enum space *space, struct err 
     case TERM_PROBS_NAN:
         return build_fail(b, e, "attention scores used outside of an attention");
     case TERM_POOL_SUM:
-        return build_fail(b, e, "a sum over tokens that is not a mean");
+    case TERM_POOL_MEAN:
+    case TERM_CLIPPED:
+    case TERM_POWERED:
+    case TERM_LAST:
+    case TERM_LENGTH:
+        return build_fail(b, e, "a piece of a pooling or a norm that is not completed");
     default:
         return build_fail(b, e, "%s", t->why ? t->why : "a value that is not expressed");
     }

@@ -80,9 +80,10 @@ static int mark(struct writer *x, struct err *e)
 
         if (is_new(q) && q->identity >= 0)
             x->replaced[q->identity] = true;
-        else if (is_new(q) && q->initializer >= 0)
-            x->replaced[source_find(s, s->initializers[q->initializer].name)] = true;
     }
+    for (int i = 0; i < s->initializer_count; i++)
+        if (p->initializer_param[i] >= 0 && is_new(&p->params[p->initializer_param[i]]))
+            x->replaced[source_find(s, s->initializers[i].name)] = true;
     x->value[x->w->cut] = true;
     for (int i = s->node_count - 1; i >= 0; i--) {
         const struct source_node *n = &s->nodes[i];
@@ -154,13 +155,9 @@ static int graph_field(struct writer *x, const struct wire *g, const struct wire
 }
 
 /* An initializer with a parameter's values: its head is ours, its data come from the engine. */
-static int add_param(struct writer *x, int index, struct err *e)
+static int add_param(struct writer *x, int index, const char *name, struct err *e)
 {
     const struct param *q = &x->w->program->params[index];
-    const struct source *s = x->w->source;
-    const char *name = q->identity >= 0      ? s->values[q->identity].name
-                       : q->initializer >= 0 ? s->initializers[q->initializer].name
-                                             : q->name;
     size_t bytes = q->count * sizeof(float), from = x->ours.len;
     struct buf head;
     int rc;
@@ -186,6 +183,7 @@ static int add_param(struct writer *x, int index, struct err *e)
 static int graph(struct writer *x, struct wire g, struct err *e)
 {
     const struct program *p = x->w->program;
+    const struct source *s = x->w->source;
     struct wire_field f;
     int node = 0, initializer = 0, rc;
     size_t from;
@@ -193,9 +191,19 @@ static int graph(struct writer *x, struct wire g, struct err *e)
     while ((rc = wire_next(&g, &f, e)) > 0)
         if ((rc = graph_field(x, &g, &f, &node, &initializer, e)) < 0)
             return rc;
-    for (int i = 0; rc == 0 && i < p->param_count; i++)
-        if (is_new(&p->params[i]))
-            rc = add_param(x, i, e);
+    for (int i = 0; rc == 0 && i < p->param_count; i++) {
+        const struct param *q = &p->params[i];
+
+        if (is_new(q) && (q->initializer < 0 || q->identity >= 0))
+            rc = add_param(x, i, q->identity < 0 ? q->name : s->values[q->identity].name, e);
+    }
+    for (int i = 0; rc == 0 && i < s->initializer_count; i++) {
+        const char *name = s->initializers[i].name;
+        int v = source_find(s, name);
+
+        if (x->value[v] && x->replaced[v])
+            rc = add_param(x, p->initializer_param[i], name, e);
+    }
     if (rc < 0)
         return rc;
     from = x->ours.len;
