@@ -75,6 +75,24 @@ static int finish(struct ingest *in, struct part *p, struct err *e)
     return 0;
 }
 
+/*
+ * A topic that is re-created while it is read may go on at the same offset. Then the open segment
+ * mixes two topics' records: it is dropped, and the new topic read from its begin. The old one's
+ * last records are gone with it. That nobody answers (a deleted topic) is no reason to drop.
+ */
+static bool mixed(struct ingest *in, struct part *p)
+{
+    struct err ignored = ERR_INIT;
+
+    if (place_replaced(in, p, &ignored) <= 0)
+        return false;
+    log_event(LOG_WARN, "segment.dropped", "owner", p->owner, "dataset", p->dataset, "partition",
+              LOG_I(p->partition), "next", LOG_I(p->next), "why", "the topic was re-created", NULL);
+    part_drop(in, p);
+    part_later(in, p, PART_FIND, 0);
+    return true;
+}
+
 int commit_cut(struct ingest *in, struct part *p, bool idle, struct err *e)
 {
     struct segment_size size;
@@ -89,6 +107,8 @@ int commit_cut(struct ingest *in, struct part *p, bool idle, struct err *e)
         part_drop(in, p);
         return 0;
     }
+    if (mixed(in, p))
+        return 0;
     if (p->unflushed && (rc = reject_flush(in, e)) != 0)
         return rc < 0 ? rc : 0;
     if ((rc = finish(in, p, e)) < 0)

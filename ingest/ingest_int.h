@@ -139,6 +139,9 @@ int chain_begin(struct ingest *in, struct part *p, int64_t low, const char *reas
 /* --- place.c --- */
 int place_part(struct ingest *in, struct part *p, struct err *e); /* FIND, SHORT -> READ, SHORT */
 
+/* 1: another record stands in Kafka where the chain's last one was: the topic was re-created. */
+int place_replaced(struct ingest *in, const struct part *p, struct err *e);
+
 /* --- commit.c --- */
 int commit_cut(struct ingest *in, struct part *p, bool idle, struct err *e);
 int commit_put(struct ingest *in, struct part *p, struct err *e); /* PUT, once due */

@@ -49,14 +49,18 @@ static int wait_short(struct ingest *in, struct part *p, int64_t low, int64_t hi
     return begin(in, p, low, reason, e);
 }
 
-/* 1: another record stands where the chain's last one was. */
-static int replaced(struct ingest *in, const struct part *p, int64_t low, struct err *e)
+int place_replaced(struct ingest *in, const struct part *p, struct err *e)
 {
     const struct anchor *a = &p->chain.anchor;
     struct bus_message *m = NULL;
+    int64_t low, high;
     int rc;
 
-    if (!a->there || a->offset < low)
+    if (!a->there)
+        return 0;
+    if ((rc = bus_watermarks(in->p.bus, p->topic, p->partition, &low, &high, e)) < 0)
+        return rc;
+    if (a->offset < low)
         return 0;
     rc = bus_read_at(in->p.bus, p->topic, p->partition, a->offset, &m, e);
     if (rc <= 0)
@@ -111,7 +115,7 @@ static int place(struct ingest *in, struct part *p, struct err *e)
         return rc;
     if (high < p->chain.next)
         return wait_short(in, p, low, high, e);
-    if ((rc = replaced(in, p, low, e)) < 0)
+    if ((rc = place_replaced(in, p, e)) < 0)
         return rc;
     if (rc == 0)
         return start(in, p, low, e);
