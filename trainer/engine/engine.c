@@ -24,6 +24,24 @@ static int keep_surgery(struct engine *g, const struct surgery *s, struct err *e
     return 0;
 }
 
+/* What was not understood (behind the cut, else it would have been an error): for inspect. */
+static void keep_left_out(struct engine *g, const struct builder *b)
+{
+    int n = 0;
+
+    for (int i = 0; i < g->source->node_count && n < 7; i++) {
+        const struct source_node *node = &g->source->nodes[i];
+        int v = node->out_count ? node->out[0] : -1;
+
+        if (v >= 0 && build_failed_node(b, v) == i) {
+            const char *why = build_why(b, v);
+
+            g->left_out[n] = arena_strndup(&g->arena, why, strlen(why));
+            n += g->left_out[n] != NULL;
+        }
+    }
+}
+
 static int compile(struct engine *g, struct err *e)
 {
     struct builder *b = NULL;
@@ -34,6 +52,7 @@ static int compile(struct engine *g, struct err *e)
     g->inputs = *build_inputs(b);
     if ((rc = surgery_cut(b, g->source, &g->program, g->surgery.cut, &g->cut, e)) < 0)
         goto done;
+    keep_left_out(g, b);
     v = rc = build_value(b, g->cut.source_value, e);
     if (rc < 0 || (rc = surgery_tail(&g->program, &g->surgery, v, e)) < 0)
         goto done;
@@ -80,7 +99,7 @@ static void count_limits(struct engine *g, const struct node *n)
         i->max_tokens = positions;
 }
 
-static void fill_info(struct engine *g)
+void engine_fill_info(struct engine *g)
 {
     const struct program *p = &g->program;
     struct engine_info *i = &g->info;
@@ -118,6 +137,7 @@ static int start(struct engine *g, const struct engine_options *o, struct err *e
     rc = params_init(&g->params, &g->program, g->source, g->backend, o->train, e);
     if (rc < 0)
         return rc;
+    onnx_rest(g->source);
     return exec_init(&g->exec, g->source, &g->program, &g->params, g->backend, lanes, o->train, e);
 }
 
@@ -132,7 +152,7 @@ int engine_open(struct engine **out, const char *path, const struct surgery *s,
     g->options = *o;
     if ((rc = engine_compile(g, path, s, e)) < 0)
         goto fail;
-    fill_info(g);
+    engine_fill_info(g);
     if ((rc = start(g, o, e)) < 0)
         goto fail;
     *out = g;
@@ -231,4 +251,22 @@ void engine_identity(const struct engine *g, char hex[65])
         sha256_end(h, digest);
     sha256_free(h);
     sha256_hex(digest, hex);
+}
+
+static const float *own_param(const struct engine *g, const char *name)
+{
+    const struct program *p = &g->program;
+    int i;
+
+    for (i = 0; i < p->param_count; i++)
+        if (p->params[i].initializer < 0 && strcmp(p->params[i].name, name) == 0)
+            return g->params.param + p->params[i].at;
+    return NULL;
+}
+
+bool engine_projection(const struct engine *g, const float **weight, const float **bias)
+{
+    *weight = own_param(g, "projection.weight");
+    *bias = own_param(g, "projection.bias");
+    return *weight && *bias;
 }
