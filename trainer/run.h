@@ -41,7 +41,7 @@ struct run_event {
     double positive, negative; /* mean distances */
     double gradient_norm;
     const char *when;
-    const struct metrics *metrics;
+    const struct retrieval *metrics;
     const char *path;
     const char *text;
 };
@@ -75,7 +75,7 @@ struct run_spec {
 
 struct run_result {
     bool evaluated;
-    struct metrics before, after;
+    struct retrieval before, after;
     double loss; /* of the last step */
     int64_t steps;
     double seconds;    /* of training alone, in this process */
@@ -100,5 +100,8 @@ struct run_backbone {
     char model[4096], tokenizer[4096], folder[4096];
 };
 int run_backbone_find(const char *path, struct run_backbone *out, struct err *e);
+
+/* What the parameters say is done to the backbone; borrows from them. */
+int run_surgery(const struct job_parameters *, struct surgery *out, struct err *e);
 
 #endif

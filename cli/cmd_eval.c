@@ -1,0 +1,121 @@
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "cli/model.h"
+#include "platform/json/json.h"
+#include "trainer/evaluate.h"
+
+struct eval_options {
+    int64_t k, threads, max_length;
+    bool json;
+};
+
+static const struct option_row rows[] = {
+    {.name = "k",
+     .letter = 'k',
+     .type = OPTION_INT,
+     .offset = offsetof(struct eval_options, k),
+     .value = "N",
+     .help = "how many results count (default 20)",
+     .min = 1,
+     .max = 10000},
+    {.name = "max-length",
+     .type = OPTION_INT,
+     .offset = offsetof(struct eval_options, max_length),
+     .value = "N",
+     .help = "tokens of a text (default: the model's; 256 for a backbone)",
+     .min = 2,
+     .max = 32768},
+    {.name = "threads",
+     .type = OPTION_INT,
+     .offset = offsetof(struct eval_options, threads),
+     .value = "N",
+     .help = "threads to use",
+     .min = 1,
+     .max = 1024},
+    {.name = "json",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct eval_options, json),
+     .help = "one JSON object on standard output"},
+};
+
+static int print_result(const struct eval_options *o, const struct retrieval *r, int documents,
+                        double seconds, struct err *e)
+{
+    struct record_number numbers[EVALUATE_METRICS];
+    double rate = seconds > 0 ? documents / seconds : 0;
+    json_t *v = NULL;
+    struct buf b;
+    int i, rc = 0;
+
+    evaluate_numbers(r, numbers);
+    buf_init(&b, 1 << 16);
+    if (o->json) {
+        v = json_pack("{s:i, s:i, s:i, s:i, s:f}", "documents", documents, "queries", r->queries,
+                      "excluded", r->excluded, "k", r->k, "docs_per_s", rate);
+        for (i = 0; v && i < EVALUATE_METRICS; i++)
+            json_object_set_new(v, numbers[i].name, json_real(numbers[i].value));
+        rc = v ? json_write(v, JSON_CANONICAL, &b, e) : err_set(e, ERR_NOMEM, "the result");
+        buf_char(&b, '\n');
+        json_decref(v);
+    } else {
+        for (i = 0; i < EVALUATE_METRICS; i++)
+            buf_printf(&b, "%-16s %.4f\n", numbers[i].name, numbers[i].value);
+        buf_printf(&b,
+                   "%d documents, %d queries (%d without another of their label), k = %d, "
+                   "%.0f documents/s\n",
+                   documents, r->queries, r->excluded, r->k, rate);
+    }
+    if (rc == 0)
+        rc = cli_print(&b, e);
+    buf_release(&b);
+    return rc;
+}
+
+static int evaluate(const struct eval_options *o, const char *model, const char *file,
+                    struct err *e)
+{
+    struct dataset *d = NULL;
+    struct retrieval result;
+    struct model m = {0};
+    float *vectors = NULL;
+    double seconds;
+    int rc;
+
+    if ((rc = dataset_from_csv(&d, file, NULL, DATASET_EVAL, e)) < 0 ||
+        (rc = model_open(&m, model, (int)o->threads, (int)o->max_length, e)) < 0 ||
+        (rc = model_encode(&m, d, &vectors, &seconds, e)) < 0 ||
+        (rc = metrics_retrieval(&result, vectors, dataset_count(d), engine_info(m.engine)->dim,
+                                dataset_label_ids(d), (int)o->k, e)) < 0)
+        goto done;
+    rc = print_result(o, &result, dataset_count(d), seconds, e);
+done:
+    free(vectors);
+    model_release(&m);
+    dataset_free(d);
+    return rc;
+}
+
+static int run(const struct cli_command *self, int argc, char **argv, struct err *e)
+{
+    struct eval_options o = {.k = 20};
+    int operands, rc;
+
+    rc = cli_parse(self, &o, argc, argv, &operands, e);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    if ((rc = cli_operands(self, operands, 2, 2, e)) < 0)
+        return rc;
+    return evaluate(&o, argv[0], argv[1], e);
+}
+
+const struct cli_command cmd_eval = {
+    .name = "eval",
+    .summary = "Prints retrieval metrics of a model on labeled documents, leave-one-out.",
+    .usage = "eval MODEL FILE.csv [--k N] [--json]",
+    .examples = "  tripline eval model test.csv\n"
+                "  tripline eval backbones/all-MiniLM-L6-v2 test.csv --k 10 --json\n",
+    .options = rows,
+    .option_count = sizeof rows / sizeof rows[0],
+    .run = run,
+};

@@ -1,0 +1,148 @@
+#include "cli/cmd_fit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct option_row rows[] = {
+    {.name = "local",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct fit_options, local),
+     .help = "train here, without any server"},
+    {.name = "train",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct fit_options, train),
+     .value = "FILE",
+     .help = "documents to train on: CSV, content,label"},
+    {.name = "eval",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct fit_options, eval),
+     .value = "FILE",
+     .help = "held-out documents: measured before and after"},
+    {.name = "model",
+     .letter = 'm',
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct fit_options, model),
+     .value = "DIR",
+     .help = "the backbone: a folder with model.onnx and tokenizer.json, or the .onnx itself"},
+    {.name = "out",
+     .letter = 'o',
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct fit_options, out),
+     .value = "DIR",
+     .help = "where the artifact goes; the same command again resumes"},
+    {.name = "work",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct fit_options, work),
+     .value = "DIR",
+     .help = "where checkpoints go (default: OUT.work)"},
+    {.name = "epochs",
+     .type = OPTION_INT,
+     .offset = offsetof(struct fit_options, epochs),
+     .value = "N",
+     .help = "passes over the documents",
+     .min = 1,
+     .max = 10000},
+    {.name = "seed",
+     .type = OPTION_INT,
+     .offset = offsetof(struct fit_options, seed),
+     .value = "N",
+     .help = "seed of everything chosen by chance",
+     .min = 0,
+     .max = 9e15},
+    {.name = "threads",
+     .type = OPTION_INT,
+     .offset = offsetof(struct fit_options, threads),
+     .value = "N",
+     .help = "threads to use; the result does not depend on it",
+     .min = 1,
+     .max = 1024},
+    {.name = "set",
+     .type = OPTION_LIST,
+     .offset = offsetof(struct fit_options, set),
+     .value = "NAME=VALUE",
+     .help = "any training parameter, see docs/formats.md"},
+    {.name = "resume-any",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct fit_options, resume_any),
+     .help = "go on from a checkpoint of another machine kind (not the same bytes)"},
+    {.name = "json",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct fit_options, json),
+     .help = "one JSON object on standard output"},
+};
+
+static int set_one(const char *item, struct arena *a, struct job_parameters *out, struct err *e)
+{
+    const char *equals = strchr(item, '=');
+    char *name;
+    int rc;
+
+    if (!equals || equals == item)
+        return err_set(e, ERR_USAGE, "--set %s: write NAME=VALUE", item);
+    name = arena_strndup(a, item, (size_t)(equals - item));
+    if (!name)
+        return err_set(e, ERR_NOMEM, "--set %s", item);
+    rc = record_set(&job_parameters_record, a, name, equals + 1, out, e);
+    if (rc == ERR_NOT_FOUND)
+        return err_set(e, ERR_USAGE,
+                       "--set %s: there is no parameter '%s'; docs/formats.md lists them", item,
+                       name);
+    if (rc < 0) {
+        err_wrap(e, "--set %s", item);
+        e->code = ERR_USAGE;
+        return ERR_USAGE;
+    }
+    return 0;
+}
+
+int fit_parameters(const struct fit_options *o, struct arena *a, struct job_parameters *out,
+                   struct err *e)
+{
+    struct buf check;
+    size_t i;
+    int rc;
+
+    job_parameters_init(out);
+    if (o->epochs >= 0)
+        out->epochs = o->epochs;
+    if (o->seed >= 0)
+        out->seed = o->seed;
+    for (i = 0; i < o->set.count; i++)
+        if ((rc = set_one(o->set.items[i], a, out, e)) < 0)
+            return rc;
+    buf_init(&check, 1 << 20); /* what the table can't say is checked when it is written */
+    rc = job_parameters_write(out, RECORD_JSON, &check, e);
+    buf_release(&check);
+    if (rc < 0) {
+        err_wrap(e, "--set");
+        e->code = ERR_USAGE;
+        return ERR_USAGE;
+    }
+    return 0;
+}
+
+static int run(const struct cli_command *self, int argc, char **argv, struct err *e)
+{
+    struct fit_options o = {.epochs = -1, .seed = -1, .threads = -1};
+    int operands, rc;
+
+    rc = cli_parse(self, &o, argc, argv, &operands, e);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    if ((rc = cli_operands(self, operands, 0, 0, e)) < 0)
+        return rc;
+    return fit_local(&o, e);
+}
+
+const struct cli_command cmd_fit = {
+    .name = "fit",
+    .summary = "Fine-tunes a backbone on labeled documents.",
+    .usage = "fit --local --train FILE [--eval FILE] --model DIR --out DIR [options]",
+    .examples =
+        "  tripline fit --local --train train.csv --eval test.csv --model backbone --out model\n"
+        "  tripline fit --local --train train.csv --model backbone --out model \\\n"
+        "      --epochs 5 --set learning_rate=2e-5 --set freeze=layers:2 --json\n",
+    .options = rows,
+    .option_count = sizeof rows / sizeof rows[0],
+    .run = run,
+};

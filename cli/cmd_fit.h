@@ -1,0 +1,28 @@
+/*
+ * `tripline fit` has two halves behind one set of options: --local trains here
+ * and now, without it a job message is sent to the trainers.
+ */
+#ifndef CLI_CMD_FIT_H
+#define CLI_CMD_FIT_H
+
+#include <stdint.h>
+
+#include "cli/cli.h"
+#include "platform/base/arena.h"
+#include "schemas/job.h"
+
+struct fit_options {
+    bool local, json, resume_any;
+    const char *train, *eval, *model, *out; /* --local */
+    const char *work;
+    int64_t epochs, seed, threads; /* -1: not given */
+    struct option_list set;        /* name=value of job_parameters */
+};
+
+/* --epochs, --seed and --set over the defaults. ERR_USAGE names the setting and what it takes. */
+int fit_parameters(const struct fit_options *o, struct arena *a, struct job_parameters *out,
+                   struct err *e);
+
+int fit_local(const struct fit_options *o, struct err *e);
+
+#endif

@@ -1,0 +1,212 @@
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cmd_fit.h"
+#include "platform/base/file.h"
+#include "platform/clock/clock.h"
+#include "platform/json/json.h"
+#include "platform/proc/progress.h"
+#include "platform/proc/signals.h"
+#include "trainer/evaluate.h"
+#include "trainer/run.h"
+
+/* ---- what a person sees -----------------------------------------------------------------------
+ */
+
+static void on_step(struct progress *p, const struct run_event *event)
+{
+    char note[128];
+
+    snprintf(note, sizeof note, "epoch %lld/%lld  loss %.4f  active %.0f%%  %.0f docs/s",
+             (long long)event->epoch, (long long)event->epochs, event->loss, 100 * event->active,
+             event->docs_per_s);
+    progress_at(p, event->step, note);
+}
+
+static void on_eval(struct progress *p, const struct run_event *event)
+{
+    const struct retrieval *m = event->metrics;
+
+    progress_say(p, "%s: mAP@%d %.4f  precision@1 %.4f  recall@%d %.4f (%d queries)", event->when,
+                 m->k, m->map_at_k, m->precision_at_1, m->k, m->recall_at_k, m->queries);
+}
+
+static void on_event(void *arg, const struct run_event *event)
+{
+    struct progress *p = arg;
+
+    switch (event->kind) {
+    case RUN_PHASE:
+        progress_step(p, job_phase_names[event->phase],
+                      event->phase == PHASE_TRAINING ? event->steps : 0, "steps");
+        break;
+    case RUN_STEP:
+        on_step(p, event);
+        break;
+    case RUN_EVAL:
+        on_eval(p, event);
+        break;
+    case RUN_RESUMED:
+        progress_say(p, "resumed after step %lld of %lld", (long long)event->step,
+                     (long long)event->steps);
+        break;
+    case RUN_WARNING:
+        progress_say(p, "note: %s", event->text);
+        break;
+    case RUN_CHECKPOINT:
+        break;
+    }
+}
+
+/* ---- results ----------------------------------------------------------------------------------
+ */
+
+static json_t *metrics_json(const struct retrieval *r)
+{
+    struct record_number rows[EVALUATE_METRICS];
+    json_t *v = json_pack("{s:i, s:i}", "k", r->k, "queries", r->queries);
+    int i;
+
+    evaluate_numbers(r, rows);
+    for (i = 0; v && i < EVALUATE_METRICS; i++)
+        json_object_set_new(v, rows[i].name, json_real(rows[i].value));
+    return v;
+}
+
+static int print_json(const struct fit_options *o, const struct run_result *r, struct err *e)
+{
+    json_t *v = json_pack("{s:s, s:I, s:f, s:f, s:f, s:I, s:b, s:s, s:i, s:s}", "out", o->out,
+                          "steps", (json_int_t)r->steps, "loss", r->loss, "seconds", r->seconds,
+                          "docs_per_s", r->docs_per_s, "resumed_step", (json_int_t)r->resumed_step,
+                          "exact", r->exact, "fingerprint", r->fingerprint, "dimension", r->dim,
+                          "manifest_sha256", r->manifest_sha256);
+    struct buf b;
+    int rc;
+
+    if (!v)
+        return err_set(e, ERR_NOMEM, "the result as JSON");
+    if (r->evaluated) {
+        json_object_set_new(v, "before", metrics_json(&r->before));
+        json_object_set_new(v, "after", metrics_json(&r->after));
+    }
+    buf_init(&b, 1 << 20);
+    rc = json_write(v, JSON_CANONICAL, &b, e);
+    buf_char(&b, '\n');
+    if (rc == 0)
+        rc = cli_print(&b, e);
+    buf_release(&b);
+    json_decref(v);
+    return rc;
+}
+
+static int print_table(const struct fit_options *o, const struct run_result *r, struct err *e)
+{
+    struct record_number before[EVALUATE_METRICS], after[EVALUATE_METRICS];
+    struct buf b;
+    int i, rc;
+
+    buf_init(&b, 1 << 16);
+    if (r->evaluated) {
+        evaluate_numbers(&r->before, before);
+        evaluate_numbers(&r->after, after);
+        buf_printf(&b, "%-16s %8s %8s %8s   (k = %d, %d held-out queries)\n", "metric", "before",
+                   "after", "change", r->after.k, r->after.queries);
+        for (i = 0; i < EVALUATE_METRICS; i++)
+            buf_printf(&b, "%-16s %8.4f %8.4f %+8.4f\n", before[i].name, before[i].value,
+                       after[i].value, after[i].value - before[i].value);
+    }
+    buf_printf(&b, "the model is in %s (%d numbers a text; report.html shows more)\n", o->out,
+               r->dim);
+    rc = cli_print(&b, e);
+    buf_release(&b);
+    return rc;
+}
+
+/* ---- the command ------------------------------------------------------------------------------
+ */
+
+static int need(const char *value, const char *option, struct err *e)
+{
+    return value ? 0 : err_set(e, ERR_USAGE, "fit --local: %s is missing (see fit --help)", option);
+}
+
+static int open_data(const struct fit_options *o, struct dataset **train, struct dataset **eval,
+                     struct err *e)
+{
+    int rc = dataset_from_csv(train, o->train, NULL, DATASET_TRAIN, e);
+
+    if (rc == 0 && o->eval)
+        rc = dataset_from_csv(eval, o->eval, NULL, DATASET_EVAL, e);
+    return rc;
+}
+
+static int fit(const struct fit_options *o, struct run_spec *spec, struct progress *progress,
+               struct err *e)
+{
+    struct run_result result;
+    char work[PATH_MAX];
+    int rc;
+
+    if (snprintf(work, sizeof work, o->work ? "%s" : "%s.work", o->work ? o->work : o->out) >=
+        (int)sizeof work)
+        return err_set(e, ERR_USAGE, "--out %s: the path is too long", o->out);
+    spec->work = work;
+    spec->on_event = on_event;
+    spec->arg = progress;
+    rc = run_fit(spec, &result, e);
+    if (rc < 0)
+        return rc;
+    progress_done(progress, NULL);
+    if (!o->work && (rc = file_remove_tree(work, e)) < 0)
+        return rc;
+    return o->json ? print_json(o, &result, e) : print_table(o, &result, e);
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+int fit_local(const struct fit_options *o, struct err *e)
+{
+    struct job_parameters parameters;
+    struct dataset *train = NULL, *eval = NULL;
+    struct progress *progress = NULL;
+    struct clock *clock = NULL;
+    struct arena arena;
+    struct run_spec spec;
+    int rc;
+
+    arena_init(&arena, 1 << 20);
+    if ((rc = need(o->train, "--train", e)) < 0 || (rc = need(o->model, "--model", e)) < 0 ||
+        (rc = need(o->out, "--out", e)) < 0 ||
+        (rc = fit_parameters(o, &arena, &parameters, e)) < 0 || (rc = clock_real(&clock, e)) < 0 ||
+        (rc = signals_install(clock, e)) < 0 ||
+        (rc = progress_new(&progress, clock, 2, PROGRESS_AUTO, e)) < 0 ||
+        (rc = open_data(o, &train, &eval, e)) < 0)
+        goto done;
+    spec = (struct run_spec){
+        .backbone = o->model,
+        .out = o->out,
+        .train = train,
+        .eval = eval,
+        .parameters = &parameters,
+        .threads = o->threads > 0 ? (int)o->threads : 0,
+        .resume_any = o->resume_any,
+        .checkpoint_ms = 30000,
+        .clock = clock,
+        .identity = {.backbone = last_part(o->model)},
+    };
+    rc = fit(o, &spec, progress, e);
+done:
+    progress_free(progress);
+    dataset_free(eval);
+    dataset_free(train);
+    signals_release();
+    clock_free(clock);
+    arena_release(&arena);
+    return rc;
+}

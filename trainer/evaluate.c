@@ -1,0 +1,87 @@
+#include "trainer/evaluate.h"
+
+#include <stdlib.h>
+
+#include "trainer/data/batch.h"
+
+#define GROUP_TOKENS                                                                               \
+    4096 /* of one call of the engine: enough rows for its kernels, small buffers */
+
+static int encode_group(struct engine *engine, const struct tokens *k, struct batch *batch,
+                        const struct plan *plan, int group, float *rows, float *out, struct err *e)
+{
+    struct plan_group g = plan_group(plan, group);
+    const struct token_batch *packed;
+    int rc = batch_fill(batch, k, g.indices, g.count, &packed, e);
+
+    if (rc == 0)
+        rc = engine_encode(engine, packed, rows, e);
+    if (rc == 0)
+        plan_scatter(plan, group, rows, engine_info(engine)->dim, out);
+    return rc;
+}
+
+static int largest_group(const struct plan *plan)
+{
+    int i, most = 0;
+
+    for (i = 0; i < plan_groups(plan); i++)
+        if (plan_group(plan, i).count > most)
+            most = plan_group(plan, i).count;
+    return most;
+}
+
+int evaluate_encode(struct engine *engine, const struct tokens *k, float *out,
+                    evaluate_progress_fn progress, void *arg, struct err *e)
+{
+    struct plan *plan = NULL;
+    struct batch *batch = NULL;
+    float *rows = NULL;
+    int i, rc, done = 0;
+
+    if ((rc = plan_new(&plan, k, GROUP_TOKENS, e)) < 0 || (rc = batch_new(&batch, 0, 0, e)) < 0)
+        goto done;
+    rows = calloc((size_t)largest_group(plan) + 1, (size_t)engine_info(engine)->dim * sizeof *rows);
+    if (!rows) {
+        rc = err_set(e, ERR_NOMEM, "embeddings of a group");
+        goto done;
+    }
+    for (i = 0; i < plan_groups(plan); i++) {
+        if ((rc = encode_group(engine, k, batch, plan, i, rows, out, e)) < 0)
+            goto done;
+        done += plan_group(plan, i).count;
+        if (progress)
+            progress(arg, done, k->count);
+    }
+done:
+    free(rows);
+    batch_free(batch);
+    plan_free(plan);
+    return rc;
+}
+
+int evaluate_retrieval(struct engine *engine, const struct tokens *tokens, const int32_t *labels,
+                       int k, struct retrieval *out, struct err *e)
+{
+    int dim = engine_info(engine)->dim, rc;
+    float *all = malloc(((size_t)tokens->count * (size_t)dim + 1) * sizeof *all);
+
+    if (!all)
+        return err_set(e, ERR_NOMEM, "embeddings of %d documents", tokens->count);
+    rc = evaluate_encode(engine, tokens, all, NULL, NULL, e);
+    if (rc == 0)
+        rc = metrics_retrieval(out, all, tokens->count, dim, labels, k, e);
+    free(all);
+    return rc;
+}
+
+void evaluate_numbers(const struct retrieval *r, struct record_number out[EVALUATE_METRICS])
+{
+    out[0] = (struct record_number){"precision_at_1", r->precision_at_1};
+    out[1] = (struct record_number){"recall_at_k", r->recall_at_k};
+    out[2] = (struct record_number){"map_at_k", r->map_at_k};
+    out[3] = (struct record_number){"ndcg_at_k", r->ndcg_at_k};
+    out[4] = (struct record_number){"mrr_at_k", r->mrr_at_k};
+    out[5] = (struct record_number){"hit_at_k", r->hit_at_k};
+    out[6] = (struct record_number){"r_precision", r->r_precision};
+}

@@ -1,0 +1,29 @@
+/*
+ * Documents through a model: embeddings of a whole dataset, retrieval metrics
+ * of a labeled one, and their names as the project writes them everywhere.
+ */
+#ifndef TRAINER_EVALUATE_H
+#define TRAINER_EVALUATE_H
+
+#include "platform/base/err.h"
+#include "schemas/record.h"
+#include "trainer/data/metrics.h"
+#include "trainer/data/tokens.h"
+#include "trainer/engine/engine.h"
+
+typedef void (*evaluate_progress_fn)(void *arg, int done, int total);
+
+/* out (N, dim), the documents in their own order. `progress` may be NULL. */
+int evaluate_encode(struct engine *, const struct tokens *, float *out,
+                    evaluate_progress_fn progress, void *arg, struct err *e);
+
+/* Leave-one-out retrieval over documents with labels (N). */
+int evaluate_retrieval(struct engine *, const struct tokens *, const int32_t *labels, int k,
+                       struct retrieval *out, struct err *e);
+
+/* "precision_at_1", "recall_at_k", "map_at_k", "ndcg_at_k", "mrr_at_k", "hit_at_k", "r_precision"
+ */
+enum { EVALUATE_METRICS = 7 };
+void evaluate_numbers(const struct retrieval *r, struct record_number out[EVALUATE_METRICS]);
+
+#endif

@@ -1,0 +1,254 @@
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "platform/base/buf.h"
+#include "platform/base/file.h"
+#include "platform/base/text.h"
+#include "trainer/run_int.h"
+
+/* ---- the backbone's files ---------------------------------------------------------------------
+ */
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* folder/name into `to`: is there such a file? */
+static bool look(char to[4096], const char *folder, const char *name)
+{
+    return snprintf(to, 4096, "%s/%s", folder, name) < 4096 && is_file(to);
+}
+
+static int split_file(const char *path, struct run_backbone *out, struct err *e)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (snprintf(out->model, sizeof out->model, "%s", path) >= (int)sizeof out->model)
+        return err_set(e, ERR_IO, "%s: the path is too long", path);
+    if (slash)
+        snprintf(out->folder, sizeof out->folder, "%.*s", (int)(slash - path), path);
+    else
+        snprintf(out->folder, sizeof out->folder, ".");
+    return 0;
+}
+
+int run_backbone_find(const char *path, struct run_backbone *out, struct err *e)
+{
+    struct stat st;
+    size_t n;
+    int rc;
+
+    if (stat(path, &st) < 0)
+        return err_errno(e, ERR_NOT_FOUND, "backbone %s", path);
+    if (S_ISREG(st.st_mode)) {
+        if ((rc = split_file(path, out, e)) < 0)
+            return rc;
+        n = strlen(out->folder);
+        if (n > 5 && strcmp(out->folder + n - 5, "/onnx") == 0 &&
+            !look(out->tokenizer, out->folder, "tokenizer.json"))
+            out->folder[n - 5] = '\0';
+    } else {
+        if (snprintf(out->folder, sizeof out->folder, "%s", path) >= (int)sizeof out->folder)
+            return err_set(e, ERR_IO, "%s: the path is too long", path);
+        if (!look(out->model, path, "onnx/model.onnx") && !look(out->model, path, "model.onnx"))
+            return err_set(e, ERR_NOT_FOUND,
+                           "%s has neither onnx/model.onnx nor model.onnx: is it a backbone?",
+                           path);
+    }
+    if (!look(out->tokenizer, out->folder, "tokenizer.json"))
+        return err_set(
+            e, ERR_NOT_FOUND,
+            "%s/tokenizer.json is missing: put the backbone's Hugging Face tokenizer there",
+            out->folder);
+    return 0;
+}
+
+/* ---- parameters to surgery ---------------------------------------------------------------------
+ */
+
+static const enum pool pools[] = {[POOLING_MEAN] = POOL_MEAN,
+                                  [POOLING_MAX] = POOL_MAX,
+                                  [POOLING_CLS] = POOL_CLS,
+                                  [POOLING_GEM] = POOL_GEM,
+                                  [POOLING_NONE] = POOL_NONE};
+
+int run_surgery(const struct job_parameters *p, struct surgery *out, struct err *e)
+{
+    int64_t layers;
+
+    surgery_init(out);
+    out->pool = pools[p->pooling];
+    out->output_dim = (int)p->output_dim;
+    out->normalize = p->normalize;
+    out->seed = (uint64_t)p->seed;
+    if (out->pool == POOL_NONE)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "pooling none: a text needs one vector to be compared; choose mean, max, "
+                       "cls or gem");
+    if (strcmp(p->freeze, "embeddings") == 0)
+        out->freeze = "*embeddings*";
+    else if (strcmp(p->freeze, "head") == 0)
+        out->freeze_layers = -1;
+    else if (strncmp(p->freeze, "layers:", 7) == 0 &&
+             text_i64(p->freeze + 7, 1, 1000, &layers) == 0)
+        out->freeze_layers = (int)layers;
+    else if (strncmp(p->freeze, "name:", 5) == 0)
+        out->freeze = p->freeze + 5;
+    return 0;
+}
+
+/* ---- opening, in the order of what can go wrong first
+ * -------------------------------------------- */
+
+static int check_labels(const struct run *r, struct err *e)
+{
+    const struct dataset *d = r->spec->train;
+
+    if (dataset_count(d) == 0)
+        return err_set(e, ERR_CONFIG, "there is no document to train on");
+    if (dataset_labels(d) < 2)
+        return err_set(e, ERR_CONFIG,
+                       "all %d documents have the label '%.80s': triplets need two labels or more",
+                       dataset_count(d), dataset_label_name(d, 0));
+    return 0;
+}
+
+static int open_engine(struct run *r, struct err *e)
+{
+    const struct job_parameters *p = r->spec->parameters;
+    struct engine_options options = {.backend = r->spec->backend,
+                                     .threads = r->spec->threads,
+                                     .lanes = (int)p->lanes,
+                                     .train = true};
+    struct surgery surgery;
+    int rc = run_surgery(p, &surgery, e), longest;
+
+    if (rc == 0)
+        rc = engine_open(&r->engine, r->files.model, &surgery, &options, e);
+    if (rc < 0)
+        return rc;
+    longest = engine_info(r->engine)->max_tokens;
+    r->max_tokens = longest > 0 && longest < p->max_length ? longest : (int)p->max_length;
+    return 0;
+}
+
+static int open_tokens(struct run *r, struct err *e)
+{
+    const struct run_spec *s = r->spec;
+    int rc = tokenizer_open(&r->tokenizer, r->files.tokenizer, e);
+
+    if (rc < 0)
+        return rc;
+    if (tokenizer_info(r->tokenizer)->vocabulary > engine_info(r->engine)->vocabulary)
+        return err_set(e, ERR_FORMAT,
+                       "%s has ids up to %d, %s knows %d: they do not belong together",
+                       r->files.tokenizer, tokenizer_info(r->tokenizer)->vocabulary - 1,
+                       r->files.model, engine_info(r->engine)->vocabulary);
+    rc = tokens_build(&r->train, s->train, r->tokenizer, r->max_tokens, e);
+    if (rc == 0 && s->eval && dataset_count(s->eval) > 0)
+        rc = tokens_build(&r->eval, s->eval, r->tokenizer, r->max_tokens, e);
+    return rc;
+}
+
+static int open_batches(struct run *r, struct err *e)
+{
+    const struct job_parameters *p = r->spec->parameters;
+    const struct dataset *d = r->spec->train;
+    const struct sampler_info *info;
+    size_t floats;
+    int rc;
+
+    rc = sampler_new(&r->sampler, dataset_label_ids(d), dataset_count(d), dataset_labels(d),
+                     (int)p->batch_classes, (int)p->items_per_class, (uint64_t)p->seed, e);
+    if (rc < 0)
+        return rc;
+    info = sampler_info(r->sampler);
+    r->steps_per_epoch = info->batches;
+    r->steps = r->steps_per_epoch * p->epochs;
+    floats = (size_t)info->batch_max * (size_t)engine_info(r->engine)->dim;
+    r->embeddings = calloc(floats, 2 * sizeof *r->embeddings);
+    r->labels = calloc((size_t)info->batch_max, sizeof *r->labels);
+    if (!r->embeddings || !r->labels)
+        return err_set(e, ERR_NOMEM, "a batch of %d documents", info->batch_max);
+    r->gradients = r->embeddings + floats;
+    return batch_new(&r->batch, info->batch_max,
+                     (size_t)info->batch_max * (size_t)r->train->longest, e);
+}
+
+static int open_loss(struct run *r, struct err *e)
+{
+    static const enum miner miners[] = {[MINER_ALL] = MINE_ALL,
+                                        [MINER_HARD] = MINE_HARD,
+                                        [MINER_SEMIHARD] = MINE_SEMIHARD,
+                                        [MINER_EASY] = MINE_EASY};
+    const struct job_parameters *p = r->spec->parameters;
+    struct loss_options options = {.margin = (float)p->margin, .miner = miners[p->miner]};
+
+    return loss_new(&r->loss, &options, e);
+}
+
+/* Same parameters, same data, same backbone: the same run. */
+static int make_identity(struct run *r, struct err *e)
+{
+    char train[SHA256_HEX], eval[SHA256_HEX] = "none";
+    struct buf b;
+    int rc;
+
+    buf_init(&b, 1 << 20);
+    rc = sha256_file(r->files.model, r->result->backbone_sha256, NULL, e);
+    if (rc == 0)
+        rc = dataset_hash(r->spec->train, train, e);
+    if (rc == 0 && r->eval)
+        rc = dataset_hash(r->spec->eval, eval, e);
+    if (rc == 0)
+        rc = job_parameters_write(r->spec->parameters, RECORD_JSON, &b, e);
+    buf_printf(&b, "\n%s\n%s\n%s\n", r->result->backbone_sha256, train, eval);
+    if (rc == 0)
+        rc = buf_check(&b, "the run's identity", e);
+    if (rc == 0)
+        sha256_of(b.data, b.len, r->state->identity);
+    buf_release(&b);
+    return rc;
+}
+
+int run_open(struct run *r, struct err *e)
+{
+    int rc;
+
+    r->state = calloc(1, sizeof *r->state);
+    if (!r->state)
+        return err_set(e, ERR_NOMEM, "a run");
+    r->state->exact = true;
+    if ((rc = check_labels(r, e)) < 0 ||
+        (rc = run_backbone_find(r->spec->backbone, &r->files, e)) < 0 ||
+        (rc = file_mkdirs(r->spec->out, e)) < 0 || (rc = file_mkdirs(r->spec->work, e)) < 0 ||
+        (rc = open_engine(r, e)) < 0 || (rc = open_tokens(r, e)) < 0 ||
+        (rc = open_batches(r, e)) < 0 || (rc = open_loss(r, e)) < 0 ||
+        (rc = make_identity(r, e)) < 0)
+        return rc;
+    snprintf(r->state->fingerprint, sizeof r->state->fingerprint, "%s",
+             engine_info(r->engine)->fingerprint);
+    memcpy(r->result->fingerprint, r->state->fingerprint, sizeof r->result->fingerprint);
+    r->result->dim = engine_info(r->engine)->dim;
+    return 0;
+}
+
+void run_release(struct run *r)
+{
+    loss_free(r->loss);
+    batch_free(r->batch);
+    sampler_free(r->sampler);
+    free(r->labels);
+    free(r->embeddings);
+    tokens_free(r->eval);
+    tokens_free(r->train);
+    tokenizer_free(r->tokenizer);
+    engine_free(r->engine);
+    free(r->state);
+}
