@@ -147,12 +147,12 @@ static const char *random_text(size_t max)
 {
     static const char *const pieces[] = {
         "a", "\"", "\\", "\n", "\x01", "\xc3\xa9", "\xf0\x9f\x98\x80", " ", "{", "]"};
-    char text[256] = "";
-    size_t n = 1 + chance((uint32_t)max), i;
+    char text[256];
+    size_t n = 1 + chance((uint32_t)max), len = 0, i;
 
     for (i = 0; i < n; i++)
-        strcat(text, pieces[chance(10)]);
-    return arena_strndup(&a, text, strlen(text));
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s", pieces[chance(10)]);
+    return arena_strndup(&a, text, len);
 }
 
 static void random_content(struct document *d)
