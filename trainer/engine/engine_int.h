@@ -12,6 +12,7 @@ struct engine {
     struct program program;
     struct build_inputs inputs;
     struct cut cut;
+    const char *left_out[8]; /* why parts behind the cut are not expressed; NULL behind the last */
     struct surgery surgery;
     struct engine_options options;
     struct backend *backend;
@@ -23,6 +24,7 @@ struct engine {
 
 /* Reads, builds, cuts, fuses, freezes: everything but memory and backend. */
 int engine_compile(struct engine *g, const char *path, const struct surgery *s, struct err *e);
+void engine_fill_info(struct engine *g);
 /* Identifies model and surgery: a saved stream fits only where this is equal. */
 void engine_identity(const struct engine *g, char hex[65]);
 

@@ -51,6 +51,7 @@ struct optim {
 struct backend_ops {
     const char *name;
     void (*free)(struct backend *);
+    /* Zeroed; pages that are never touched cost nothing. */
     int (*alloc)(struct backend *, size_t bytes, void **out, struct err *);
     void (*release)(struct backend *, void *memory);
     void (*upload)(struct backend *, void *to, const void *from, size_t bytes);

@@ -550,6 +550,7 @@ int exec_backward(struct exec *x, const float *d_out, struct err *e)
         return err_set(e, ERR_USAGE, "backward without a forward before it");
     if (x->batch.count == 0)
         return 0;
+    x->forward_done = false; /* gradients overwrite what forward kept */
     x->d_out = d_out;
     if (++x->stamp <= 0)
         return err_set(e, ERR_LIMIT, "too many steps for one engine");

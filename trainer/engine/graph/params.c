@@ -132,7 +132,6 @@ static int memory(struct params *m, bool train, struct err *e)
         rc = ops->alloc(m->backend, parts[i].count * sizeof(float), &p, e);
         if (rc < 0)
             return rc;
-        ops->zero(m->backend, p, parts[i].count * sizeof(float));
         *parts[i].to = p;
     }
     return 0;

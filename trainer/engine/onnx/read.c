@@ -400,6 +400,12 @@ int onnx_read(struct source **out, const char *path, struct err *e)
     return read_map(out, map, (size_t)st.st_size, true, path, e);
 }
 
+void onnx_rest(const struct source *s)
+{
+    if (s->map_len)
+        madvise((void *)(uintptr_t)s->map, s->map_len, MADV_DONTNEED); /* advice: may fail */
+}
+
 void onnx_free(struct source *s)
 {
     if (!s)

@@ -12,6 +12,8 @@ int onnx_read(struct source **out, const char *path, struct err *e);
 /* From memory that outlives the source (tests, fuzzing). */
 int onnx_read_memory(struct source **out, const void *bytes, size_t len, const char *name,
                      struct err *e);
+/* The weights have been copied: gives the mapping's memory back until it is read again. */
+void onnx_rest(const struct source *s);
 void onnx_free(struct source *s); /* accepts NULL */
 
 #endif

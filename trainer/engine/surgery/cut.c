@@ -19,7 +19,7 @@ static const char *ends_backbone(const struct program *p, int v)
     if (!n)
         return NULL;
     if (n->op == OP_LAYER_NORM && is_residual_add(p, n->in[0]))
-        return "layer norm over the last residual sum, before pooler or classifier";
+        return "layer norm over a residual sum";
     if (is_residual_add(p, v))
         return "residual sum";
     return NULL;
@@ -138,6 +138,9 @@ static int find(struct builder *b, const struct source *s, struct program *p, st
 
             if (!why || !build_is_rows(b, sv, &space, &cols) || space != SPACE_TOKENS)
                 continue;
+            if (c->candidate_count &&
+                build_existing(b, c->candidates[c->candidate_count - 1].source_value) == v)
+                continue; /* the same value by another name */
             add_candidate(c, sv, space, cols, why);
             if (best < 0 || p->values[v].node > p->values[build_existing(b, best)].node)
                 best = sv;
@@ -155,7 +158,9 @@ static int find(struct builder *b, const struct source *s, struct program *p, st
                        "cut at");
     }
     c->source_value = best;
-    c->why = ends_backbone(p, build_existing(b, best));
+    c->why = is_residual_add(p, build_existing(b, best))
+                 ? "found: the last residual sum, before pooler or classifier"
+                 : "found: the last layer norm over a residual sum, before pooler or classifier";
     build_is_rows(b, best, &c->space, &c->cols);
     return 0;
 }
