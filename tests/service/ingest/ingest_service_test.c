@@ -1,0 +1,342 @@
+/* The real program among real servers: killed in mid-stream, drained, checked. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "platform/clock/clock.h"
+#include "tests/unit/ingest/chain_check.h"
+
+#define ok(call)                                                                                   \
+    do {                                                                                           \
+        struct err e = ERR_INIT;                                                                   \
+        int ok_rc = (call);                                                                        \
+        if (ok_rc < 0)                                                                             \
+            fail_msg("%s: %s (%s)", #call, err_name(ok_rc), e.text);                               \
+    } while (0)
+
+enum { PARTITIONS = 2, PATIENCE_MS = 60000 };
+
+/* Names of its own: the servers are shared with other tests. */
+static struct {
+    struct clock *clock;
+    struct bus *bus;
+    struct blob *blob;
+    struct bus_producer *producer;
+    char prefix[40], owner[40], topic[KEY_MAX];
+    struct keys keys;
+    size_t sent, bad;
+} t;
+
+static const char *from_env(const char *name)
+{
+    const char *value = getenv(name);
+
+    if (!value)
+        fail_msg("%s is not set: run it by scripts/with-servers.sh", name);
+    return value;
+}
+
+static void open_ports(void)
+{
+    struct bus_kafka_options k = {.brokers = from_env("TRIPLINE_KAFKA")};
+    struct blob_s3_options s = {.endpoint = from_env("TRIPLINE_S3_ENDPOINT"),
+                                .region = "us-east-1",
+                                .bucket = from_env("TRIPLINE_S3_BUCKET"),
+                                .access_key = from_env("AWS_ACCESS_KEY_ID"),
+                                .secret_key = from_env("AWS_SECRET_ACCESS_KEY")};
+    struct bus_producer_options p = {0};
+
+    ok(clock_real(&t.clock, &e));
+    ok(bus_kafka(&t.bus, &k, t.clock, &e));
+    ok(blob_s3(&t.blob, &s, t.clock, &e));
+    ok(bus_producer_open(t.bus, &p, NULL, NULL, &t.producer, &e));
+}
+
+static int setup(void **state)
+{
+    static const char *const config[] = {"message.timestamp.type=LogAppendTime", NULL};
+    struct bus_topic topics[2] = {{.partitions = PARTITIONS, .config = config}, {.partitions = 1}};
+    char nonce[33], rejected[KEY_MAX];
+
+    (void)state;
+    memset(&t, 0, sizeof t);
+    open_ports();
+    clock_nonce(t.clock, nonce);
+    snprintf(t.prefix, sizeof t.prefix, "it%.8s", nonce);
+    snprintf(t.owner, sizeof t.owner, "it%.8s", nonce);
+    ok(keys_init(&t.keys, t.prefix, &e));
+    ok(topic_docs(&t.keys, t.owner, "news", t.topic, &e));
+    ok(topic_of(&t.keys, TOPIC_REJECTED, t.owner, rejected, &e));
+    topics[0].name = t.topic;
+    topics[1].name = rejected;
+    ok(bus_create_topics(t.bus, topics, 2, &e));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    bus_producer_free(t.producer);
+    blob_free(t.blob);
+    bus_free(t.bus);
+    clock_free(t.clock);
+    return 0;
+}
+
+/* --- the program --- */
+
+static pid_t launch(const char *const *more)
+{
+    char prefix[80];
+    const char *argv[24] = {INGEST_PROGRAM,
+                            "--set",
+                            "http.address=127.0.0.1:0",
+                            "--set",
+                            prefix,
+                            "--set",
+                            "ingest.segment_age=400ms",
+                            "--set",
+                            "ingest.segment_records=700"};
+    int i = 9;
+    pid_t pid;
+
+    snprintf(prefix, sizeof prefix, "tripline.prefix=%s", t.prefix);
+    for (; more && *more; more++)
+        argv[i++] = *more;
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid > 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves nothing behind */
+    dup2(open("/dev/null", O_WRONLY), 1);
+    if (!getenv("TRIPLINE_TEST_LOG"))
+        dup2(1, 2);
+    execv(INGEST_PROGRAM, (char *const *)argv);
+    _exit(127);
+}
+
+static int finish(pid_t pid, int signal_number)
+{
+    int status = 0;
+
+    if (signal_number)
+        assert_int_equal(kill(pid, signal_number), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+/* --- documents --- */
+
+static void send_one(struct bus_producer *p, int32_t partition, const char *value,
+                     const struct bus_header *h)
+{
+    const struct bus_message m = {.topic = t.topic,
+                                  .partition = partition,
+                                  .value = value,
+                                  .value_len = strlen(value),
+                                  .headers = h,
+                                  .header_count = h != NULL};
+
+    ok(bus_send(p, &m, NULL, &e));
+}
+
+static void push(struct bus_producer *p, int count)
+{
+    char value[400];
+    int i;
+
+    for (i = 0; i < count; i++) {
+        const bool bad = t.sent % 100 == 99;
+
+        snprintf(value, sizeof value,
+                 "{\"id\":\"%zu\",%s:%zu,\"text\":\"document %zu of a stream\"}", t.sent,
+                 bad ? "\"lable\"" : "\"label\"", t.sent % 7, t.sent);
+        send_one(p, (int32_t)(t.sent % PARTITIONS), value, NULL);
+        t.sent++;
+        t.bad += bad;
+    }
+    ok(bus_flush(p, 30000, &e));
+}
+
+static void seal(void)
+{
+    const struct bus_header h = {HEADER_CONTROL, CONTROL_SEAL, strlen(CONTROL_SEAL)};
+    int32_t i;
+
+    for (i = 0; i < PARTITIONS; i++)
+        send_one(t.producer, i, "", &h);
+    ok(bus_flush(t.producer, 30000, &e));
+}
+
+static int64_t end_of(int32_t partition)
+{
+    int64_t low, high;
+
+    ok(bus_watermarks(t.bus, t.topic, partition, &low, &high, &e));
+    return high;
+}
+
+static struct chain_seen look(int32_t partition, bool compare)
+{
+    struct segment_name name = {.dataset = "news", .partition = partition};
+    struct chain_seen seen;
+
+    snprintf(name.owner, sizeof name.owner, "%s", t.owner);
+    chain_check(t.blob, compare ? t.bus : NULL, t.topic, &name, 0, &seen);
+    return seen;
+}
+
+/* Waits until both chains reach the ends of their partitions. */
+static void wait_covered(void)
+{
+    int64_t until = clock_mono_ms(t.clock) + PATIENCE_MS;
+    int32_t i;
+
+    for (i = 0; i < PARTITIONS; i++) {
+        while (look(i, false).next != end_of(i)) {
+            if (clock_mono_ms(t.clock) > until)
+                fail_msg("partition %d: the chain ends at %lld, the topic at %lld", (int)i,
+                         (long long)look(i, false).next, (long long)end_of(i));
+            clock_sleep_ms(t.clock, 200);
+        }
+    }
+}
+
+/* --- cases --- */
+
+static void test_killed_in_mid_stream(void **state)
+{
+    size_t documents = 0, rejected = 0, segments = 0;
+    struct chain_seen seen;
+    int round, i;
+    pid_t pid;
+
+    (void)state;
+    for (round = 0; round < 6; round++) {
+        pid = launch(NULL);
+        /* the first second or two it finds its partitions: kills fall before, in and after that */
+        for (i = 0; i < 4 + 4 * round; i++) {
+            push(t.producer, 300);
+            clock_sleep_ms(t.clock, 60 + (int64_t)(clock_random_u64(t.clock) % 120));
+        }
+        assert_true(WIFSIGNALED(finish(pid, SIGKILL)));
+    }
+    pid = launch(NULL);
+    push(t.producer, 300);
+    seal();
+    wait_covered();
+    assert_int_equal(finish(pid, SIGTERM), 0);
+    for (i = 0; i < PARTITIONS; i++) {
+        seen = look(i, false);
+        documents += seen.documents;
+        rejected += seen.rejected;
+        segments += seen.segments;
+        assert_int_equal(seen.seals, 1);
+        assert_int_equal(seen.missing, 0);
+        assert_int_equal(seen.next, end_of(i));
+    }
+    print_message("%zu sent, %zu documents, %zu rejected, %zu segments\n", t.sent, documents,
+                  rejected, segments);
+    assert_int_equal(documents, t.sent - t.bad);
+    assert_int_equal(rejected, t.bad);
+}
+
+static void transaction(bool commit)
+{
+    const struct bus_producer_options o = {.transactional_id = t.prefix};
+    struct bus_producer *p = NULL;
+
+    ok(bus_producer_open(t.bus, &o, NULL, NULL, &p, &e));
+    ok(bus_begin(p, &e));
+    push(p, 4);
+    if (commit)
+        ok(bus_commit_transaction(p, &e));
+    else
+        ok(bus_abort_transaction(p, &e));
+    bus_producer_free(p);
+}
+
+static void test_transactions_and_two_processes(void **state)
+{
+    pid_t a = launch(NULL), b;
+    int32_t i;
+
+    (void)state;
+    push(t.producer, 6);
+    transaction(false);
+    push(t.producer, 6);
+    b = launch(NULL);
+    transaction(true); /* its markers are the last offsets */
+    wait_covered();
+    assert_int_equal(finish(a, SIGTERM), 0);
+    push(t.producer, 6);
+    wait_covered();
+    assert_int_equal(finish(b, SIGTERM), 0);
+    for (i = 0; i < PARTITIONS; i++) {
+        assert_int_equal(look(i, true).documents, (6 + 6 + 4 + 6) / 2);
+        assert_int_equal(look(i, true).next, end_of(i));
+    }
+}
+
+static void test_drain_writes_what_is_open(void **state)
+{
+    static const char *const slow[] = {"--set", "ingest.segment_age=1h", NULL};
+    pid_t pid = launch(slow);
+    int64_t until = clock_mono_ms(t.clock) + PATIENCE_MS;
+
+    (void)state;
+    push(t.producer, 200);
+    seal(); /* from here on it reads */
+    wait_covered();
+    push(t.producer, 200);
+    clock_sleep_ms(t.clock, 1500); /* not a wait for anything: a drain may find more or less */
+    assert_int_equal(finish(pid, SIGTERM), 0);
+    assert_true(clock_mono_ms(t.clock) < until);
+    pid = launch(NULL);
+    wait_covered();
+    assert_int_equal(finish(pid, SIGTERM), 0);
+    assert_int_equal(look(0, false).documents + look(1, false).documents, t.sent - t.bad);
+}
+
+static void test_check_and_wrong_settings(void **state)
+{
+    static const char *const check[] = {"--check", NULL};
+    static const char *const broker[] = {"--check", "--set", "kafka.brokers=127.0.0.1:1", NULL};
+    static const char *const secret[] = {"--check", "--set", "s3.secret_key=wrong", NULL};
+    int status;
+
+    (void)state;
+    status = finish(launch(check), 0);
+    assert_int_equal(status, 0);
+    status = finish(launch(broker), 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), err_exit_status(ERR_PEER));
+    status = finish(launch(secret), 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), err_exit_status(ERR_DENIED));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_killed_in_mid_stream),
+        CASE(test_transactions_and_two_processes),
+        CASE(test_drain_writes_what_is_open),
+        CASE(test_check_and_wrong_settings),
+    };
+
+    return cmocka_run_group_tests_name("ingest service", tests, NULL, NULL);
+}
