@@ -362,6 +362,7 @@ static int take_chain(struct taking *k, const struct chains *c, size_t i, size_t
     if (!segments)
         return err_set(e, ERR_NOMEM, "a chain of %zu segments", end - i);
     snapshot_chain_init(chain);
+    chain->first = 0;
     chain->incarnation = (int64_t)c->items[i].name.incarnation;
     chain->partition = c->items[i].name.partition;
     if (c->items[i].base && (rc = read_base(k->s, &c->items[i++].name, &chain->first, e)) < 0)

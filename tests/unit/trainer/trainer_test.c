@@ -1,0 +1,510 @@
+/* The trainer over stores in memory, on simulated time. */
+#include "tests/unit/trainer/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "trainer/job.h"
+
+#define MINUTE 60000
+
+static void finishes(void **state)
+{
+    struct world w;
+    struct node n;
+    char text[256];
+
+    world_open(&w, 1);
+    world_documents(&w, 10, 10);
+    world_job(&w, "r1", "");
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+    world_run(&w, 1000);
+    world_check_finished(&w, "r1");
+    assert_string_equal(world_board(&w, "r1", "state", text), "FINISHED");
+    assert_string_equal(world_board(&w, "r1", "model", text), "search");
+    assert_string_equal(world_board(&w, "r1", "step", text), "10");
+    assert_int_equal(w.children, 1);
+    assert_true(world_has(&w, "open/acme/r1")); /* the publisher's to remove */
+    assert_true(world_messages(&w, "tripline.done") >= 1);
+    assert_true(world_count(&w, "owners/acme/runs/r1/attempts/1/logs/") > 0);
+    /* only the newest checkpoints stay */
+    assert_int_equal(world_count(&w, "owners/acme/runs/r1/attempts/1/checkpoints/"), 2);
+    node_stop(&n);
+    assert_int_equal(n.rc, 0);
+    world_close(&w);
+}
+
+static void waits_for_ingest(void **state)
+{
+    struct world w;
+    struct node n;
+    char text[256];
+
+    world_open(&w, 2);
+    world_documents(&w, 10, 6);
+    world_job(&w, "r1", "");
+    node_start(&n, &w, "a", 0);
+    world_run(&w, 20000);
+    assert_int_equal(world_state(&w, "r1"), -1);
+    assert_string_equal(world_board(&w, "r1", "phase", text), "waiting");
+    assert_false(world_has(&w, "owners/acme/runs/r1/snapshot.json"));
+    world_documents(&w, 20, 0); /* later ones need not be waited for */
+    world_documents(&w, 20, 8);
+    world_run(&w, 5000);
+    assert_false(world_has(&w, "owners/acme/runs/r1/snapshot.json"));
+    world_documents(&w, 20, 12);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+    node_stop(&n);
+    world_close(&w);
+}
+
+static void gives_up_waiting(void **state)
+{
+    struct world w;
+    struct node n;
+    struct arena a;
+
+    world_open(&w, 3);
+    world_documents(&w, 10, 6);
+    world_job(&w, "r1", "");
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", 2 * MINUTE), JOB_FAILED);
+    arena_init(&a, 1 << 20);
+    assert_non_null(strstr(world_end(&w, "r1", &a).reason, "offset 6 of 10"));
+    arena_release(&a);
+    node_stop(&n);
+    world_close(&w);
+}
+
+static void empty_dataset_fails(void **state)
+{
+    struct world w;
+    struct node n;
+
+    world_open(&w, 4);
+    world_job(&w, "r1", "");
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FAILED);
+    world_run(&w, 2000);
+    assert_false(world_has(&w, "open/acme/r1"));
+    node_stop(&n);
+    world_close(&w);
+}
+
+static void unknown_backbone_fails(void **state)
+{
+    struct world w;
+    struct node n;
+    struct arena a;
+
+    world_open(&w, 5);
+    world_documents(&w, 4, 4);
+    world_message(&w, "r1",
+                  "{\"run\":\"r1\",\"dataset\":\"news\",\"model\":\"m\",\"backbone\":\"none\"}");
+    world_job(&w, "r2",
+              ",\"backbone_sha256\":"
+              "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"");
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FAILED);
+    assert_int_equal(world_until_end(&w, "r2", MINUTE), JOB_FAILED);
+    arena_init(&a, 1 << 20);
+    assert_non_null(strstr(world_end(&w, "r1", &a).reason, "no backbone none"));
+    assert_non_null(strstr(world_end(&w, "r2", &a).reason, "the job pins"));
+    arena_release(&a);
+    node_stop(&n);
+    world_close(&w);
+}
+
+static void duplicates_and_other_jobs(void **state)
+{
+    struct world w;
+    struct node n;
+
+    world_open(&w, 6);
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", "");
+    world_job(&w, "r1", "");
+    world_job(&w, "r1", ",\"priority\":3"); /* another job under that name */
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+    world_job(&w, "r1", ""); /* late */
+    world_run(&w, 20000);
+    world_check_finished(&w, "r1");
+    assert_int_equal(w.children, 1);
+    assert_int_equal(world_messages(&w, "tripline.rejected.acme"), 1);
+    node_stop(&n);
+    world_close(&w);
+}
+
+static void bad_jobs(void **state)
+{
+    struct world w;
+    struct node n;
+    struct arena a;
+
+    world_open(&w, 7);
+    world_documents(&w, 4, 4);
+    world_message(&w, "r1", "{\"run\":\"r1\",\"dataset\":\"news\"}");
+    world_message(&w, NULL, "garbage");
+    world_message(&w, "../x", "{\"run\":\"../x\"}");
+    world_job(&w, "r2", "");
+    world_message(&w, "r2", "{\"run\":\"r2\",\"dataset\":7}"); /* does r2 no harm */
+    world_job(&w, "r1", "");                                   /* the name is taken */
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FAILED);
+    assert_int_equal(world_until_end(&w, "r2", MINUTE), JOB_FINISHED);
+    arena_init(&a, 1 << 20);
+    assert_non_null(strstr(world_end(&w, "r1", &a).reason, "model"));
+    assert_int_equal(world_end(&w, "r1", &a).attempt, 0);
+    arena_release(&a);
+    assert_int_equal(world_messages(&w, "tripline.rejected.acme"), 4);
+    assert_false(world_has(&w, "owners/acme/runs/r1/job.json"));
+    node_stop(&n);
+    world_close(&w);
+}
+
+/* A cancel at any moment: one end, and the run stops. */
+static void cancels(void **state)
+{
+    static const int64_t moments[] = {0, 50, 700, 1500, 2500, 4000, 5500, 6500, 20000};
+    struct world w;
+    struct node n;
+    size_t i;
+    int end;
+
+    for (i = 0; i < sizeof moments / sizeof moments[0]; i++) {
+        world_open(&w, 10 + i);
+        world_documents(&w, 4, 4);
+        world_job(&w, "r1", "");
+        node_start(&n, &w, "a", 0);
+        world_run(&w, moments[i]);
+        world_cancel(&w, "r1");
+        world_cancel(&w, "r1");
+        end = world_until_end(&w, "r1", MINUTE);
+        assert_true(end == JOB_CANCELLED || end == JOB_FINISHED);
+        assert_true(end == JOB_CANCELLED || moments[i] > 4000);
+        assert_true(end == JOB_FINISHED || moments[i] < 20000);
+        world_run(&w, 30000);
+        assert_int_equal(world_state(&w, "r1"), end);
+        assert_true(w.children <= 1);
+        assert_int_equal(world_has(&w, "open/acme/r1"), end == JOB_FINISHED);
+        node_stop(&n);
+        world_close(&w);
+    }
+}
+
+static void cancel_of_nothing(void **state)
+{
+    struct world w;
+    struct node n;
+
+    world_open(&w, 30);
+    world_cancel(&w, "r9");
+    node_start(&n, &w, "a", 0);
+    world_run(&w, 5000);
+    assert_int_equal(world_state(&w, "r9"), -1);
+    assert_int_equal(world_messages(&w, "tripline.rejected.acme"), 1);
+    node_stop(&n);
+    world_close(&w);
+}
+
+static void crash_is_retried(void **state)
+{
+    struct world w;
+    struct node n;
+
+    world_open(&w, 31);
+    w.script = PLAY_CRASH_ONCE;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", "");
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", 2 * MINUTE), JOB_FINISHED);
+    world_check_finished(&w, "r1");
+    assert_int_equal(w.children, 2);
+    assert_int_equal(w.resumed, 1);
+    node_stop(&n);
+    world_close(&w);
+}
+
+static void crashes_end_the_run(void **state)
+{
+    struct world w;
+    struct node n[2];
+    struct run_end end;
+    struct arena a;
+
+    world_open(&w, 32);
+    w.script = PLAY_CRASH;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", ",\"max_attempts\":3");
+    node_start(&n[0], &w, "a", 0);
+    node_start(&n[1], &w, "b", 0);
+    assert_int_equal(world_until_end(&w, "r1", 5 * MINUTE), JOB_FAILED);
+    world_run(&w, MINUTE);
+    assert_int_equal(w.children, 3);
+    arena_init(&a, 1 << 20);
+    end = world_end(&w, "r1", &a);
+    assert_int_equal(end.attempt, 3);
+    assert_non_null(strstr(end.reason, "something broke"));
+    assert_non_null(strstr(end.reason, "SIGSEGV"));
+    arena_release(&a);
+    node_stop(&n[0]);
+    node_stop(&n[1]);
+    world_close(&w);
+}
+
+static void refusal_is_final(void **state)
+{
+    struct world w;
+    struct node n;
+    struct arena a;
+
+    world_open(&w, 33);
+    w.script = PLAY_REFUSE;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", "");
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FAILED);
+    assert_int_equal(w.children, 1);
+    arena_init(&a, 1 << 20);
+    assert_string_equal(world_end(&w, "r1", &a).reason, "all documents have one label");
+    arena_release(&a);
+    node_stop(&n);
+    world_close(&w);
+}
+
+static void links_do_not_leave_the_folder(void **state)
+{
+    struct world w;
+    struct node n;
+
+    world_open(&w, 34);
+    w.script = PLAY_LINK;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", ",\"max_attempts\":1");
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FAILED);
+    assert_int_equal(world_count(&w, "owners/acme/runs/r1/attempts/1/model/"), 0);
+    node_stop(&n);
+    world_close(&w);
+}
+
+static void garbage_is_passed_over(void **state)
+{
+    struct world w;
+    struct node n;
+
+    world_open(&w, 35);
+    w.script = PLAY_GARBAGE;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", "");
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+    world_check_finished(&w, "r1");
+    node_stop(&n);
+    world_close(&w);
+}
+
+/* A drained worker hands its run over at once; that attempt doesn't count. */
+static void drain_hands_over(void **state)
+{
+    struct world w;
+    struct node n[2];
+    int64_t at;
+
+    world_open(&w, 36);
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", ",\"max_attempts\":1");
+    node_start(&n[0], &w, "a", 0);
+    world_run(&w, 3500);
+    assert_int_equal(w.children, 1);
+    node_stop(&n[0]);
+    assert_int_equal(n[0].rc, 0);
+    assert_true(world_has(&w, "owners/acme/runs/r1/attempts/1/" ATTEMPT_RELEASED));
+    at = clock_mono_ms(w.clock);
+    node_start(&n[1], &w, "b", 0);
+    world_run(&w, 1500);
+    assert_int_equal(w.children, 2);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+    assert_true(clock_mono_ms(w.clock) - at < 10000);
+    assert_int_equal(w.resumed, 1);
+    world_check_finished(&w, "r1");
+    node_stop(&n[1]);
+    world_close(&w);
+}
+
+/* A worker that can't renew its lease: another begins attempt 2, the first stops. */
+static void lost_lease(void **state)
+{
+    struct world w;
+    struct node n[2];
+    struct arena a;
+
+    world_open(&w, 37);
+    w.steps = 40;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", "");
+    node_start(&n[0], &w, "a", 0);
+    world_run(&w, 4000);
+    assert_int_equal(w.children, 1);
+    n[0].frozen = true;
+    node_start(&n[1], &w, "b", 0);
+    world_run(&w, 5000);
+    assert_true(world_has(&w, "owners/acme/runs/r1/attempts/2.json"));
+    assert_int_equal(w.children, 2);
+    assert_int_equal(w.resumed, 1);
+    n[0].frozen = false;
+    assert_int_equal(world_until_end(&w, "r1", 2 * MINUTE), JOB_FINISHED);
+    arena_init(&a, 1 << 20);
+    assert_int_equal(world_end(&w, "r1", &a).attempt, 2);
+    arena_release(&a);
+    assert_false(world_has(&w, "owners/acme/runs/r1/attempts/1/manifest.json"));
+    world_check_finished(&w, "r1");
+    node_stop(&n[0]);
+    node_stop(&n[1]);
+    world_close(&w);
+}
+
+/* FLUSHALL: what waits is queued again, what runs goes on undisturbed. */
+static void flush_is_rebuilt(void **state)
+{
+    struct world w;
+    struct node n[2];
+    char text[256];
+
+    world_open(&w, 38);
+    w.steps = 60;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", "");
+    world_job(&w, "r2", "");
+    world_job(&w, "r3", "");
+    node_start(&n[0], &w, "a", 0);
+    world_run(&w, 5000);
+    board_mem_flush(w.board);
+    node_start(&n[1], &w, "b", 0);
+    world_run(&w, 500);
+    assert_int_equal(world_until_end(&w, "r1", 3 * MINUTE), JOB_FINISHED);
+    assert_int_equal(world_until_end(&w, "r2", 3 * MINUTE), JOB_FINISHED);
+    assert_int_equal(world_until_end(&w, "r3", 3 * MINUTE), JOB_FINISHED);
+    assert_int_equal(w.children, 3);
+    assert_false(world_has(&w, "owners/acme/runs/r1/attempts/2.json"));
+    board_mem_flush(w.board);
+    world_run(&w, 20000); /* ends are told again */
+    assert_string_equal(world_board(&w, "r1", "state", text), "FINISHED");
+    node_stop(&n[0]);
+    node_stop(&n[1]);
+    world_close(&w);
+}
+
+/* Crashes at each of its port calls; another trainer brings the run to its one end. */
+static void crash_at_every_call(void **state)
+{
+    struct world w;
+    struct node n[2];
+    long k, calls = 0;
+
+    for (k = 0; k == 0 || k <= calls; k++) {
+        world_open(&w, 1000 + (uint64_t)k);
+        w.steps = 6;
+        world_documents(&w, 4, 4);
+        world_job(&w, "r1", ",\"max_attempts\":4");
+        node_start(&n[0], &w, "a", k);
+        if (k == 0) {
+            assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+            world_run(&w, 1000);
+            calls = n[0].calls;
+            n[1].trainer = NULL;
+        } else {
+            while (!n[0].crashed && clock_mono_ms(w.clock) < MINUTE)
+                world_run(&w, 200);
+            node_stop(&n[0]);
+            node_start(&n[1], &w, "b", 0);
+            assert_int_equal(world_until_end(&w, "r1", 5 * MINUTE), JOB_FINISHED);
+            world_run(&w, 20000);
+        }
+        world_check_finished(&w, "r1");
+        assert_true(world_messages(&w, "tripline.done") >= 1);
+        assert_true(w.children <= 2);
+        node_stop(&n[0]);
+        node_stop(&n[1]);
+        world_close(&w);
+    }
+    print_message("%ld port calls\n", calls);
+    assert_true(calls > 40);
+}
+
+/* Many seeds: three trainers, runs, a cancelling user, crashes, a flush. */
+static void chaos(void **state)
+{
+    static const char *const runs[] = {"r1", "r2", "r3", "r4"};
+    struct world w;
+    struct node n[3];
+    uint64_t seed;
+    size_t i;
+    int end;
+
+    for (seed = 1; seed <= 20; seed++) {
+        world_open(&w, seed);
+        world_documents(&w, 8, 8);
+        for (i = 0; i < 4; i++)
+            world_job(&w, runs[i], ",\"max_attempts\":9");
+        node_start(&n[0], &w, "a", (long)(clock_random_u64(w.clock) % 200));
+        node_start(&n[1], &w, "b", (long)(clock_random_u64(w.clock) % 400));
+        world_run(&w, (int64_t)(clock_random_u64(w.clock) % 8000));
+        world_cancel(&w, "r2");
+        board_mem_flush(w.board);
+        node_start(&n[2], &w, "c", 0);
+        for (i = 0; i < 4; i++) {
+            end = world_until_end(&w, runs[i], 10 * MINUTE);
+            assert_true(end == JOB_FINISHED || (i == 1 && end == JOB_CANCELLED));
+            if (end == JOB_FINISHED)
+                world_check_finished(&w, runs[i]);
+        }
+        for (i = 0; i < 3; i++)
+            node_stop(&n[i]);
+        world_close(&w);
+    }
+}
+
+static void transitions(void **state)
+{
+    int from, to;
+
+    for (from = 0; from < JOB_STATES; from++)
+        for (to = 0; to < JOB_STATES; to++) {
+            bool may = from == JOB_CREATED   ? to != JOB_FINISHED
+                       : from == JOB_STARTED ? to != JOB_CREATED
+                                             : false;
+
+            assert_int_equal(job_may((enum job_state)from, (enum job_state)to), may);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(transitions),
+        cmocka_unit_test(finishes),
+        cmocka_unit_test(waits_for_ingest),
+        cmocka_unit_test(gives_up_waiting),
+        cmocka_unit_test(empty_dataset_fails),
+        cmocka_unit_test(unknown_backbone_fails),
+        cmocka_unit_test(duplicates_and_other_jobs),
+        cmocka_unit_test(bad_jobs),
+        cmocka_unit_test(cancels),
+        cmocka_unit_test(cancel_of_nothing),
+        cmocka_unit_test(crash_is_retried),
+        cmocka_unit_test(crashes_end_the_run),
+        cmocka_unit_test(refusal_is_final),
+        cmocka_unit_test(links_do_not_leave_the_folder),
+        cmocka_unit_test(garbage_is_passed_over),
+        cmocka_unit_test(drain_hands_over),
+        cmocka_unit_test(lost_lease),
+        cmocka_unit_test(flush_is_rebuilt),
+        cmocka_unit_test(crash_at_every_call),
+        cmocka_unit_test(chaos),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
