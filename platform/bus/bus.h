@@ -92,7 +92,12 @@ struct bus_acl {
     const char *resource;  /* topic or group name, or a prefix that ends in '.' */
     enum { BUS_ACL_TOPIC, BUS_ACL_GROUP, BUS_ACL_TRANSACTION } kind;
     bool prefixed;
-    enum { BUS_ACL_READ = 1, BUS_ACL_WRITE = 2, BUS_ACL_DESCRIBE = 4 } operations; /* or-ed */
+    enum {
+        BUS_ACL_READ = 1,
+        BUS_ACL_WRITE = 2,
+        BUS_ACL_DESCRIBE = 4,
+        BUS_ACL_CREATE = 8
+    } operations; /* or-ed */
 };
 
 struct bus_ops {

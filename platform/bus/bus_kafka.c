@@ -115,6 +115,8 @@ int kafka_fail(struct kafka_handle *h, rd_kafka_resp_err_t err, const char *why,
     if (code == ERR_PEER && last)
         return err_set(e, code, "%s: %s; broker unreachable at %s: is TRIPLINE_KAFKA right? (%s)",
                        prefix, why, h->bus->brokers, reason);
+    if (code == ERR_PEER)
+        return err_set(e, code, "%s: %s (Kafka at %s)", prefix, why, h->bus->brokers);
     return err_set(e, code, "%s: %s%s%s%s", prefix, why, last ? "; " : "", last ? reason : "",
                    advice(code, err));
 }
@@ -197,7 +199,7 @@ int kafka_handle_init(struct kafka_handle *h, struct kafka *bus, rd_kafka_type_t
 void kafka_handle_release(struct kafka_handle *h)
 {
     if (h->rk)
-        rd_kafka_destroy(h->rk);
+        rd_kafka_destroy_flags(h->rk, h->unclosed ? RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE : 0);
     h->rk = NULL;
     if (h->bus)
         pthread_mutex_destroy(&h->lock);

@@ -6,7 +6,7 @@
 
 #include "platform/clock/clock.h"
 
-enum { CONFIG_NAME_MAX = 128 };
+enum { CONFIG_NAME_MAX = 128, ACL_OPERATIONS = 4 };
 
 /* The answer to one admin request: the caller destroys the event. NULL in *out on failure. */
 static int answer(struct kafka *k, rd_kafka_queue_t *q, rd_kafka_event_t **out, const char *what,
@@ -154,7 +154,7 @@ static int new_binding(const struct bus_acl *a, rd_kafka_AclOperation_t op,
     return 0;
 }
 
-/* One binding an operation: at most three for each entry. */
+/* One binding an operation: at most ACL_OPERATIONS for each entry. */
 static int new_bindings(const struct bus_acl *a, size_t n, rd_kafka_AclBinding_t **list,
                         size_t *count, struct err *e)
 {
@@ -165,6 +165,7 @@ static int new_bindings(const struct bus_acl *a, size_t n, rd_kafka_AclBinding_t
         {BUS_ACL_READ, RD_KAFKA_ACL_OPERATION_READ},
         {BUS_ACL_WRITE, RD_KAFKA_ACL_OPERATION_WRITE},
         {BUS_ACL_DESCRIBE, RD_KAFKA_ACL_OPERATION_DESCRIBE},
+        {BUS_ACL_CREATE, RD_KAFKA_ACL_OPERATION_CREATE},
     };
     size_t i, j;
     int rc;
@@ -208,7 +209,7 @@ int kafka_create_acls(struct bus *b, const struct bus_acl *a, size_t n, struct e
 
     if (!n || (rc = kafka_meta(k, &rk, e)) < 0)
         return n ? rc : 0;
-    list = calloc(n * 3, sizeof *list);
+    list = calloc(n * ACL_OPERATIONS, sizeof *list);
     q = rd_kafka_queue_new(rk);
     o = options(k, RD_KAFKA_ADMIN_OP_CREATEACLS);
     if (!list || !q || !o) {

@@ -4,7 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPORT_EVERY_MS = 1000, REPORT_AGAIN_MS = 5000, PROBE_MS = 500, STABLE_STEP_MS = 5000 };
+enum {
+    REPORT_EVERY_MS = 1000,
+    REPORT_AGAIN_MS = 5000,
+    PROBE_MS = 500,
+    STABLE_STEP_MS = 5000,
+    CLOSE_MS = 5000
+};
 
 /*
  * Positions are ours, not librdkafka's: each held partition has the offset of
@@ -409,21 +415,63 @@ int kafka_committed(struct bus_consumer *bc, const char *topic, int32_t partitio
     return 0;
 }
 
+static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err,
+                      rd_kafka_topic_partition_list_t *offsets, void *opaque)
+{
+    rd_kafka_resp_err_t *answer = opaque;
+
+    (void)rk;
+    *answer = !err && offsets ? offsets->elems[0].err : err;
+}
+
+/*
+ * Not by rd_kafka_commit: that waits for ever when the broker goes away with
+ * the request (librdkafka 2.0.2). A queue that is destroyed takes its late
+ * answer along, so nothing points to this stack afterwards.
+ */
 int kafka_commit(struct bus_consumer *bc, const char *topic, int32_t partition, int64_t offset,
                  struct err *e)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)bc;
+    int64_t left, until = kafka_now(c->h.bus) + c->h.bus->timeout_ms;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_resp_err_t err;
+    rd_kafka_queue_t *q = rd_kafka_queue_new(c->h.rk);
+    rd_kafka_resp_err_t err, answer = RD_KAFKA_RESP_ERR__IN_PROGRESS;
 
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
-    err = rd_kafka_commit(c->h.rk, list, 0);
+    err = rd_kafka_commit_queue(c->h.rk, list, q, on_commit, &answer);
+    while (!err && answer == RD_KAFKA_RESP_ERR__IN_PROGRESS &&
+           (left = until - kafka_now(c->h.bus)) > 0)
+        rd_kafka_queue_poll_callback(q, (int)left);
     if (!err)
-        err = list->elems[0].err;
+        err = answer == RD_KAFKA_RESP_ERR__IN_PROGRESS ? RD_KAFKA_RESP_ERR__TIMED_OUT : answer;
+    rd_kafka_queue_destroy(q);
     rd_kafka_topic_partition_list_destroy(list);
     return err ? kafka_fail(&c->h, err, NULL, e, "committing offset %lld of " BUS_AT,
                             (long long)offset, topic, (int)partition)
                : 0;
+}
+
+/* Leaves the group, for at most CLOSE_MS; rd_kafka_consumer_close has no limit. */
+static void close_group(struct kafka_consumer *c)
+{
+    int64_t until = kafka_now(c->h.bus) + CLOSE_MS;
+    rd_kafka_queue_t *q = rd_kafka_queue_new(c->h.rk);
+    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(c->h.rk, q);
+    rd_kafka_event_t *ev;
+
+    while (!error && !rd_kafka_consumer_closed(c->h.rk) && kafka_now(c->h.bus) < until) {
+        ev = rd_kafka_queue_poll(q, BUS_POLL_STEP_MS);
+        if (!ev)
+            continue;
+        if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_REBALANCE)
+            rd_kafka_assign(c->h.rk, NULL);
+        rd_kafka_event_destroy(ev); /* and the records that were fetched ahead */
+    }
+    if (error)
+        rd_kafka_error_destroy(error);
+    c->h.unclosed = !rd_kafka_consumer_closed(c->h.rk);
+    rd_kafka_queue_destroy(q);
 }
 
 void kafka_consumer_free(struct bus_consumer *bc)
@@ -432,7 +480,7 @@ void kafka_consumer_free(struct bus_consumer *bc)
 
     c->closing = true;
     if (c->h.rk)
-        rd_kafka_consumer_close(c->h.rk); /* leaves the group */
+        close_group(c);
     kafka_handle_release(&c->h);
     release_held(c);
     free(c);

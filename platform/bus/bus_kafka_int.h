@@ -17,7 +17,8 @@
 struct kafka_handle {
     struct kafka *bus; /* borrowed */
     rd_kafka_t *rk;
-    bool grouped; /* all comes through rd_kafka_consumer_poll; rd_kafka_poll would lose messages */
+    bool unclosed; /* its group could not be left in time */
+    bool grouped;  /* all comes through rd_kafka_consumer_poll; rd_kafka_poll would lose messages */
     pthread_mutex_t lock;     /* of the fields below */
     rd_kafka_resp_err_t last; /* the last error that concerns the whole client */
     bool fresh;               /* not reported by a poll yet */

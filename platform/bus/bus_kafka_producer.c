@@ -241,10 +241,11 @@ int kafka_abort_transaction(struct bus_producer *bp, struct err *e)
     struct kafka_producer *p = (struct kafka_producer *)bp;
     int rc;
 
-    if (p->committing && (rc = kafka_commit_transaction(bp, e)) == 0)
-        return 0; /* it had been under way */
-    if (p->committing)
-        return rc;
+    if (p->committing) {
+        rc = kafka_commit_transaction(bp, e);
+        if (rc == 0 || p->committing)
+            return rc; /* it had been under way, or still is */
+    }
     rc = finish(p, rd_kafka_abort_transaction, "aborting a transaction", e);
     if (rc == 0)
         p->failure.code = p->txn_failure.code = 0;
