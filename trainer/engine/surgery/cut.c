@@ -3,6 +3,8 @@
 
 #include "trainer/engine/surgery/surgery.h"
 
+enum { ROOTS_MAX = 64 }; /* a head in which more is not understood is no head */
+
 static bool is_residual_add(const struct program *p, int v)
 {
     const struct node *n = v < 0 || p->values[v].node < 0 ? NULL : &p->nodes[p->values[v].node];
@@ -107,13 +109,15 @@ static bool reaches_attention(const struct source *s, const struct builder *b, i
 /* A body that is not expressed completely is an error, not a shorter backbone. */
 static int check_body(const struct source *s, const struct builder *b, struct err *e)
 {
+    int roots = 0;
+
     for (int i = 0; i < s->node_count; i++) {
         const struct source_node *n = &s->nodes[i];
         int v = n->out_count ? n->out[0] : -1;
 
         if (v < 0 || build_failed_node(b, v) != i)
             continue;
-        if (belongs_to_body(s, n) || reaches_attention(s, b, i))
+        if (++roots > ROOTS_MAX || belongs_to_body(s, n) || reaches_attention(s, b, i))
             return err_set(e, ERR_UNSUPPORTED, "%s", build_why(b, v));
     }
     return 0;
