@@ -17,7 +17,7 @@ static const struct {
     float low, high;      /* the range where the value is a normal number */
     double ulp, ulp_sse2; /* SSE2 has no fused multiply-add to keep the rounding error of x^2 */
 } ranges[] = {
-    {"gelu erf", ACT_GELU_ERF, -12.5f, 1e30f, 4, 128},
+    {"gelu erf", ACT_GELU_ERF, -12.5f, 1e30f, 6, 128},
     {"gelu tanh", ACT_GELU_TANH, -9, 1e12f, 128, 256}, /* exp of a rounded cubic */
     {"gelu quick", ACT_GELU_QUICK, -50, 1e30f, 64, 96},
     {"silu", ACT_SILU, -85, 1e30f, 4, 4},

@@ -100,7 +100,7 @@ struct head {
     int first, tokens;    /* the document's rows; L = tokens */
     int col, dim;         /* the head's columns */
     int pad;              /* L rounded up to whole vectors */
-    float *kt, *vt;       /* (dim, pad): k and v transposed, zero beyond L */
+    float *kt, *vt;       /* (dim, pad): k and v transposed */
     float *prob, *d_prob; /* (QUERIES, pad) */
 };
 
@@ -109,11 +109,18 @@ static float *head_at(const struct head *h, const struct mat *m, int token)
     return mat_row(m, h->first + token) + h->col;
 }
 
+/* The columns beyond L repeat the last token: finite, and weighted with 0 in what follows. */
 static void head_transpose(const struct head *h, const struct mat *from, float *to)
 {
-    v_transpose_any(head_at(h, from, 0), from->ld, h->tokens, h->dim, to, h->pad);
-    for (int i = 0; i < h->dim && h->pad > h->tokens; i++)
-        memset(to + (size_t)i * h->pad + h->tokens, 0, sizeof *to * (size_t)(h->pad - h->tokens));
+    for (int r = 0; r < h->pad; r += BLOCK) {
+        int at = r < h->tokens ? r : h->tokens - 1, rows = h->tokens - at, i = 0;
+        const float *x = head_at(h, from, at);
+        for (; i + BLOCK <= h->dim; i += BLOCK)
+            v_transpose(x + i, from->ld, rows, to + (size_t)i * h->pad + r, h->pad);
+        for (; i < h->dim; i++)
+            for (int k = 0; k < BLOCK; k++)
+                to[(size_t)i * h->pad + r + k] = x[(k < rows ? k : rows - 1) * from->ld + i];
+    }
 }
 
 /* p = softmax(scale s) over the first `keys`, zero beyond, in place. */

@@ -18,6 +18,7 @@ struct cpu_kernels {
     void (*sum)(float *out, const float *const *parts, int part_count, size_t begin, size_t end);
     double (*sum_squares)(const float *x, size_t begin, size_t end);
     void (*optim_step)(const struct optim *, const struct optim_range *, size_t begin, size_t end);
+    double (*peak_round)(void); /* some multiply-adds; returns how many operations */
 };
 
 extern const struct cpu_kernels cpu_kernels_sse2, cpu_kernels_avx2, cpu_kernels_avx512;

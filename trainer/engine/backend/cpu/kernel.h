@@ -35,6 +35,8 @@ double ISA(cpu_sum_squares)(const float *x, size_t begin, size_t end);
 void ISA(cpu_optim_step)(const struct optim *, const struct optim_range *, size_t begin,
                          size_t end);
 
+double ISA(cpu_peak_round)(void);
+
 SIMD_INLINE float *mat_row(const struct mat *m, int r)
 {
     return m->data + (size_t)r * (size_t)m->ld;

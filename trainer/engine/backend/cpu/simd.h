@@ -188,17 +188,19 @@ SIMD_INLINE vf v_sign_of(vf a, vf b)
 
 #define v_zero() v_set1(0.0f)
 
-/* to (B, B) = transpose of from (B, B); B = BLOCK. */
+/* to (B, B) = transpose of from (B, B), B = BLOCK; `rows` of from are there, the last one is
+ * repeated beyond. */
 #if defined(__AVX2__)
 enum { BLOCK = 8 };
 
-SIMD_INLINE void v_transpose(const float *from, ptrdiff_t from_ld, float *to, ptrdiff_t to_ld)
+SIMD_INLINE void v_transpose(const float *from, ptrdiff_t from_ld, int rows, float *to,
+                             ptrdiff_t to_ld)
 {
     __m256 r[8], t[8];
 
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++)
-        r[i] = _mm256_loadu_ps(from + i * from_ld);
+        r[i] = _mm256_loadu_ps(from + (i < rows ? i : rows - 1) * from_ld);
 #pragma GCC unroll 4
     for (int i = 0; i < 8; i += 2) { /* pairs of rows */
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
@@ -220,10 +222,12 @@ SIMD_INLINE void v_transpose(const float *from, ptrdiff_t from_ld, float *to, pt
 #else
 enum { BLOCK = 4 };
 
-SIMD_INLINE void v_transpose(const float *from, ptrdiff_t from_ld, float *to, ptrdiff_t to_ld)
+SIMD_INLINE void v_transpose(const float *from, ptrdiff_t from_ld, int rows, float *to,
+                             ptrdiff_t to_ld)
 {
-    __m128 r0 = _mm_loadu_ps(from), r1 = _mm_loadu_ps(from + from_ld);
-    __m128 r2 = _mm_loadu_ps(from + 2 * from_ld), r3 = _mm_loadu_ps(from + 3 * from_ld);
+    __m128 r0 = _mm_loadu_ps(from), r1 = _mm_loadu_ps(from + (rows > 1 ? 1 : rows - 1) * from_ld);
+    __m128 r2 = _mm_loadu_ps(from + (rows > 2 ? 2 : rows - 1) * from_ld);
+    __m128 r3 = _mm_loadu_ps(from + (rows > 3 ? 3 : rows - 1) * from_ld);
 
     _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
     _mm_storeu_ps(to, r0);
@@ -242,7 +246,7 @@ SIMD_INLINE void v_transpose_any(const float *from, ptrdiff_t from_ld, int rows,
     for (; r + BLOCK <= rows; r += BLOCK) {
         int c = 0;
         for (; c + BLOCK <= cols; c += BLOCK)
-            v_transpose(from + r * from_ld + c, from_ld, to + c * to_ld + r, to_ld);
+            v_transpose(from + r * from_ld + c, from_ld, BLOCK, to + c * to_ld + r, to_ld);
         for (; c < cols; c++)
             for (int i = 0; i < BLOCK; i++)
                 to[c * to_ld + r + i] = from[(r + i) * from_ld + c];
@@ -266,27 +270,50 @@ SIMD_INLINE void v_store_upto(float *p, vf x, int n)
         v_store_n(p, x, n);
 }
 
-/* Pairwise: lane i with lane i + W/2, then the half, and so on. */
+/* Lane i with lane i + W/2, then the half, and so on: v_fold_add and v_fold_max halve W to 4. */
+#if defined(__AVX512F__)
+SIMD_INLINE __m128 v_fold_add(vf x)
+{
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(x),
+                                _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1)));
+
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+SIMD_INLINE __m128 v_fold_max(vf x)
+{
+    __m256 half = _mm256_max_ps(_mm512_castps512_ps256(x),
+                                _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1)));
+
+    return _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+#elif defined(__AVX2__)
+SIMD_INLINE __m128 v_fold_add(vf x)
+{
+    return _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+}
+
+SIMD_INLINE __m128 v_fold_max(vf x)
+{
+    return _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+}
+#else
+#define v_fold_add(x) (x)
+#define v_fold_max(x) (x)
+#endif
+
 SIMD_INLINE float v_sum(vf x)
 {
-    float part[W];
+    __m128 four = v_fold_add(x), two = _mm_add_ps(four, _mm_movehl_ps(four, four));
 
-    v_store(part, x);
-    for (int half = W / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            part[i] += part[i + half];
-    return part[0];
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
 SIMD_INLINE float v_top(vf x)
 {
-    float part[W];
+    __m128 four = v_fold_max(x), two = _mm_max_ps(four, _mm_movehl_ps(four, four));
 
-    v_store(part, x);
-    for (int half = W / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            part[i] = part[i] > part[i + half] ? part[i] : part[i + half];
-    return part[0];
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
 /* Only the first n lanes of x (others become `other`); n >= W: all. */

@@ -9,13 +9,25 @@
  *   v_erf      < 2.5    x * P(x^2) below |x| = .9, else 1 - erfc
  *   v_tanh     < 2.5
  *   v_sigmoid  < 3
- *   gelu_erf   <= 4     of the value, also in the far negative tail, where .5 (1 + erf) loses all
+ *   gelu_erf   <= 6     of the value, also in the far negative tail, where .5 (1 + erf) loses all
  */
 #ifndef TRAINER_ENGINE_BACKEND_CPU_SIMD_MATH_H
 #define TRAINER_ENGINE_BACKEND_CPU_SIMD_MATH_H
 
 #include "trainer/engine/backend/cpu/simd.h"
 #include "trainer/engine/op/op.h"
+
+/* exp(r) for |r| <= ln 2 / 2, its polynomial in pairs (Estrin's scheme): the length of the chain,
+ * not the number of operations, bounds these functions. */
+SIMD_INLINE vf v_exp_reduced(vf r)
+{
+    vf r2 = v_mul(r, r);
+    vf p01 = v_fma(r, v_set1(0.166665736937f), v_set1(0.499999995254f));
+    vf p23 = v_fma(r, v_set1(0.00836373992273f), v_set1(0.0416668609166f));
+    vf p = v_fma(r2, v_fma(r2, v_set1(0.00139015348997f), p23), p01);
+
+    return v_add(v_fma(p, r2, r), v_set1(1.0f));
+}
 
 /* exp(x + low): Cody and Waite's reduction by ln 2 in two parts; 2^n in two factors, so that
  * denormals and infinity come out by themselves. */
@@ -24,18 +36,22 @@ SIMD_INLINE vf v_exp_two(vf x, vf low)
     vf clamped = v_min(v_set1(89.0f), v_max(v_set1(-104.0f), x)); /* in this order NaN stays */
     vi n = v_to_int(v_mul(clamped, v_set1(1.44269504f)));
     vi half = vi_half(n);
-    vf nf = v_to_float(n), r, p;
+    vf nf = v_to_float(n), r;
 
-    r = v_fnma(nf, v_set1(0.693359375f), clamped);
-    r = v_fnma(nf, v_set1(-2.12194440e-4f), r);
-    r = v_add(r, low);
-    p = v_set1(0.00139015348997f);
-    p = v_fma(p, r, v_set1(0.00836373992273f));
-    p = v_fma(p, r, v_set1(0.0416668609166f));
-    p = v_fma(p, r, v_set1(0.166665736937f));
-    p = v_fma(p, r, v_set1(0.499999995254f));
-    p = v_add(v_fma(v_mul(p, r), r, r), v_set1(1.0f));
-    return v_mul(v_mul(p, v_exponent(half)), v_exponent(vi_sub(n, half)));
+    r = v_add(v_fnma(nf, v_set1(0.693359375f), clamped), v_fnma(nf, v_set1(-2.12194440e-4f), low));
+    return v_mul(v_mul(v_exp_reduced(r), v_exponent(half)), v_exponent(vi_sub(n, half)));
+}
+
+/* exp(-a^2 / 2) for |a| <= 13, with the rounding error of a^2 put back. */
+SIMD_INLINE vf v_bell(vf a)
+{
+    vf square = v_mul(a, a), low = v_fma(a, a, v_sub(v_zero(), square));
+    vi n = v_to_int(v_mul(square, v_set1(-0.5f * 1.44269504f)));
+    vf nf = v_to_float(n);
+    vf high = v_fnma(nf, v_set1(0.693359375f), v_mul(square, v_set1(-0.5f)));
+    vf rest = v_fnma(nf, v_set1(-2.12194440e-4f), v_mul(low, v_set1(-0.5f)));
+
+    return v_mul(v_exp_reduced(v_add(high, rest)), v_exponent(n));
 }
 
 SIMD_INLINE vf v_exp(vf x)
@@ -58,19 +74,14 @@ SIMD_INLINE vf v_erfcx(vf z)
 {
     vf up = v_add(z, v_set1(2.0f)), twice = v_fma(z, v_set1(2.0f), v_set1(1.0f));
     vf r = v_div(v_set1(1.0f), v_mul(up, twice));
-    vf q = v_mul(v_mul(v_sub(z, v_set1(2.0f)), twice), r), p;
+    vf q = v_mul(v_mul(v_sub(z, v_set1(2.0f)), twice), r), q2 = v_mul(q, q), q4 = v_mul(q2, q2);
+    vf p01 = v_fma(q, v_set1(-0.0927640300523f), v_set1(1.27697840036f));
+    vf p23 = v_fma(q, v_set1(0.164056227244f), v_set1(-0.166031900428f));
+    vf p45 = v_fma(q, v_set1(-0.00806250788909f), v_set1(-0.0541990216041f));
+    vf p67 = v_fma(q, v_set1(0.00130982634246f), v_set1(0.00861240708016f));
+    vf p89 = v_fma(q, v_set1(-0.000387169078982f), v_set1(-0.00120755823261f));
+    vf p = v_fma(q4, v_fma(q4, p89, v_fma(q2, p67, p45)), v_fma(q2, p23, p01));
 
-    p = v_set1(4.07795710739e-5f);
-    p = v_fma(p, q, v_set1(-0.000336090387393f));
-    p = v_fma(p, q, v_set1(-0.00125182763973f));
-    p = v_fma(p, q, v_set1(0.0012479960867f));
-    p = v_fma(p, q, v_set1(0.00862964440272f));
-    p = v_fma(p, q, v_set1(-0.00803720374148f));
-    p = v_fma(p, q, v_set1(-0.0542021447737f));
-    p = v_fma(p, q, v_set1(0.164052367413f));
-    p = v_fma(p, q, v_set1(-0.166031639554f));
-    p = v_fma(p, q, v_set1(-0.0927638730434f));
-    p = v_fma(p, q, v_set1(1.27697839579f));
     return v_mul(v_mul(p, up), r);
 }
 
@@ -113,9 +124,8 @@ SIMD_INLINE vf v_tanh(vf x)
 /* x Phi(x) and Phi(x) + x phi(x); both tails from erfc, so nothing cancels. */
 SIMD_INLINE vf v_gelu_erf(vf x, vf *slope)
 {
-    vf a = v_min(v_set1(15.5f), v_abs(x)), z = v_mul(a, v_set1(0.70710678118f));
-    vf square = v_mul(a, a), low = v_fma(a, a, v_sub(v_zero(), square));
-    vf bell = v_exp_two(v_mul(square, v_set1(-0.5f)), v_mul(low, v_set1(-0.5f)));
+    vf a = v_min(v_set1(13.0f), v_abs(x)), z = v_mul(a, v_set1(0.70710678118f));
+    vf bell = v_bell(a);
     vf tail = v_mul(v_mul(bell, v_set1(0.5f)), v_erfcx(z));
     vf phi = v_pick(v_less(x, v_zero()), tail, v_sub(v_set1(1.0f), tail));
 

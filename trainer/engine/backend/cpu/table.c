@@ -15,6 +15,7 @@ const struct cpu_kernels ISA(cpu_kernels) = {
     .sum = ISA(cpu_sum),
     .sum_squares = ISA(cpu_sum_squares),
     .optim_step = ISA(cpu_optim_step),
+    .peak_round = ISA(cpu_peak_round),
     .op =
         {
             [OP_EMBED] = IMPL(embed),
