@@ -314,7 +314,7 @@ static int choose_set(const char *isa, int *set, struct err *e)
 
 static int choose_gemm(const char *gemm, int set, bool *dnnl, struct err *e)
 {
-    *dnnl = set == 2; /* measured: see docs/engine.md */
+    *dnnl = set == 2; /* see docs/kernels.md */
     if (!gemm)
         return 0;
     *dnnl = !strcmp(gemm, "onednn");

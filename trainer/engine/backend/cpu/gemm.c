@@ -96,7 +96,7 @@ SIMD_INLINE void micro(int kc, const float *a, ptrdiff_t row, ptrdiff_t col, con
 #pragma GCC unroll 16
     for (int r = 0; r < MR; r++) {
         at[r] = a + (r < t->m ? r : t->m - 1) * row;
-        __builtin_prefetch(t->c + (size_t)(r < t->m ? r : t->m - 1) * t->ldc);
+        __builtin_prefetch(t->c + (size_t)(r < t->m ? r : t->m - 1) * t->ldc, 1);
         sum[r][0] = sum[r][1] = v_zero();
     }
     for (int p = 0; p < kc; p++, b += NR) {
@@ -157,6 +157,13 @@ void ISA(gemm_finish)(const struct gemm *g, int i0, int j0, int m, int n)
 
 /* ---- loops ---- */
 
+/* The slope's lines come while the tile is being made. */
+static void fetch_slope(const struct gemm *g, int i0, int j0, int m)
+{
+    for (int r = 0; r < m; r++)
+        __builtin_prefetch(g->slope + (size_t)(i0 + r) * g->n + j0, 1);
+}
+
 static void block(const struct gemm *g, int i0, int mc, int p0, int kc, const float *ap,
                   const float *bp)
 {
@@ -168,6 +175,8 @@ static void block(const struct gemm *g, int i0, int mc, int p0, int kc, const fl
         for (int i = 0; i < mc; i += MR) {
             t.m = mc - i < MR ? mc - i : MR;
             t.c = g->c + (size_t)(i0 + i) * g->ldc + j;
+            if (last && g->slope)
+                fetch_slope(g, i0 + i, j, t.m);
             if (g->ta)
                 micro(kc, ap + (size_t)i * kc, 1, MR, bp + (size_t)j * kc, &t);
             else
