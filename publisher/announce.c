@@ -178,11 +178,11 @@ static enum outcome prepare(struct publisher *pub, struct release *r, struct mes
                  r->name.owner);
         return OUT_PARK;
     }
-    if (rc < 0 || (rc = event_build(pub, r, &event, &binary, e)) < 0 || /* can it be? */
-        (rc = current_claim(pub, r, e)) < 0 || (rc = event_build(pub, r, &event, &binary, e)) < 0 ||
-        (rc = write_event(&event, binary, msg, e)) < 0)
+    if (rc < 0 || (rc = event_build(pub, r, &event, &binary, e)) < 0 ||
+        (rc = current_claim(pub, r, e)) < 0)
         return judge(e);
-    return OUT_EVENT;
+    event_decide(r);
+    return write_event(&event, binary, msg, e) < 0 ? judge(e) : OUT_EVENT;
 }
 
 /* `next`: the offset of done to commit with it. The release stays valid until the next call. */
@@ -355,6 +355,7 @@ int announce_parked(struct publisher *pub, struct part *p, struct err *e)
             part_restart(pub, p, e);
         return 0;
     }
+    p->tries = 0;
     parked_drop(pub, p, item);
     finish(pub, out, &name, &r, e);
     return 0;

@@ -82,14 +82,14 @@ static double metric_of(const struct record_number *list, size_t count, const ch
     return record_no_number();
 }
 
-static void judge(struct release *r)
+void current_judge(struct release *r)
 {
     const struct run_manifest *m = &r->manifest;
     const struct job_gate *want = r->job.gate;
     struct model_gate *g = &r->gate;
 
     model_gate_init(g);
-    if (!(r->gated = want != NULL))
+    if (!want)
         return;
     g->metric = want->metric;
     g->min_gain = want->min_gain;
@@ -192,7 +192,7 @@ static int claim_once(struct publisher *pub, struct release *r, struct buf *b, s
         (rc = find_own(pub, r, n, b, &last, e)) != 0)
         return rc;
     r->previous = last.run;
-    if (r->gated && !r->gate.passed) {
+    if (r->job.gate && !r->gate.passed) {
         r->why = "it did not pass its gate; the model before stays in force";
         return 1;
     }
@@ -213,7 +213,6 @@ int current_claim(struct publisher *pub, struct release *r, struct err *e)
     struct buf b;
     int rc = 0, i;
 
-    judge(r);
     buf_init(&b, RECORD_MAX);
     for (i = 0; i < CLAIM_TRIES && rc == 0; i++)
         rc = claim_once(pub, r, &b, e);

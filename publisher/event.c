@@ -153,9 +153,10 @@ static bool build_evaluation(const struct release *r, struct model_evaluation *v
     return m->before_count && m->after_count;
 }
 
-static void build_reindex(const struct release *r, struct model_reindex *x)
+void event_decide(struct release *r)
 {
-    model_reindex_init(x);
+    struct model_reindex *x = &r->reindex;
+
     x->previous_run = r->previous;
     x->required = r->n != 0;
     if (!r->n)
@@ -172,11 +173,10 @@ struct parts {
     struct model_artifact artifact;
     struct model_lineage lineage;
     struct model_evaluation evaluation;
-    struct model_reindex reindex;
     char source[2 * KEY_NAME_MAX + 16], time[32];
 };
 
-static void build_data(const struct release *r, struct parts *p)
+static void build_data(struct release *r, struct parts *p)
 {
     const struct run_manifest *m = &r->manifest;
     struct model_data *d = &p->data;
@@ -193,13 +193,14 @@ static void build_data(const struct release *r, struct parts *p)
     d->normalized = m->normalized;
     d->lineage = &p->lineage;
     d->evaluation = build_evaluation(r, &p->evaluation) ? &p->evaluation : NULL;
-    d->gate = r->gated ? &r->gate : NULL;
-    d->reindex = &p->reindex;
-    build_reindex(r, &p->reindex);
+    d->gate = r->job.gate ? &r->gate : NULL;
+    d->reindex = &r->reindex;
+    current_judge(r);
+    model_reindex_init(&r->reindex);
 }
 
-int event_build(struct publisher *pub, const struct release *r, struct model_ready *out,
-                bool *binary, struct err *e)
+int event_build(struct publisher *pub, struct release *r, struct model_ready *out, bool *binary,
+                struct err *e)
 {
     struct parts *p = arena_alloc(&pub->arena, sizeof *p);
     int64_t now = clock_wall_ms(pub->p.clock);
@@ -221,5 +222,5 @@ int event_build(struct publisher *pub, const struct release *r, struct model_rea
     out->data = &p->data;
     *binary = pub->o.mode == PUBLISHER_BINARY ||
               (pub->o.mode == PUBLISHER_JOB && r->job.publish && r->job.publish->binary);
-    return 0;
+    return record_check(&model_ready_record, out, e);
 }

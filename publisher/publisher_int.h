@@ -123,11 +123,11 @@ struct release {
     struct run_manifest manifest;
     struct job job;
     /* filled in by current_claim */
-    uint64_t n;           /* its version of the model; 0: it does not come into force */
-    const char *previous; /* the run in force before; NULL: none */
-    const char *why;      /* when n is 0 */
-    struct model_gate gate;
-    bool gated;
+    uint64_t n;             /* its version of the model; 0: it does not come into force */
+    const char *previous;   /* the run in force before; NULL: none */
+    const char *why;        /* when n is 0 */
+    struct model_gate gate; /* when job.gate asks for one */
+    struct model_reindex reindex;
 };
 /*
  * 1: filled in, in the arena; 0: the run has no end.json or another end than
@@ -140,12 +140,15 @@ int release_get(struct publisher *pub, const char *key, struct buf *to, struct e
 
 /* --- event.c --- */
 
-/* The record, in the arena; *binary: the mode. */
-int event_build(struct publisher *pub, const struct release *r, struct model_ready *out,
-                bool *binary, struct err *e);
+/* The record, in the arena, pointing at the release; *binary: the mode. Valid as it is, but what
+ * rests on the release's version is still to come: event_decide. */
+int event_build(struct publisher *pub, struct release *r, struct model_ready *out, bool *binary,
+                struct err *e);
+void event_decide(struct release *r);
 
 /* --- current.c --- */
 
+void current_judge(struct release *r); /* the gate */
 /* Decides whether the run's model comes into force, and if so creates its models/<model>/<n>.json
  * (or finds the one it has). */
 int current_claim(struct publisher *pub, struct release *r, struct err *e);
