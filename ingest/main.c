@@ -1,4 +1,5 @@
 /* tripline-ingest: settings, ports, and the loop of ingest.h. */
+#include <malloc.h>
 #include <stddef.h>
 
 #include "ingest/ingest.h"
@@ -111,6 +112,17 @@ static int run(void *self, struct service_context *x, struct err *e)
     return rc;
 }
 
+/*
+ * Segments are a few large blocks that come and go beside millions of small messages. Kept out of
+ * the heap they don't fragment it: without this, the process holds twice what it uses.
+ */
+static void tune_heap(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    mallopt(M_TRIM_THRESHOLD, 4 << 20);
+    mallopt(M_ARENA_MAX, 2);
+}
+
 int main(int argc, char **argv)
 {
     struct ingest_options options;
@@ -124,6 +136,7 @@ int main(int argc, char **argv)
         .check = check,
         .run = run};
 
+    tune_heap();
     ingest_options_init(&options);
     return service_main(&service, argc, argv);
 }
