@@ -73,7 +73,7 @@ static int check(void *self, struct service_context *x, struct err *e)
 {
     struct settings_own *own = self;
     struct keys keys;
-    char done[KEY_MAX], epoch[KEY_MAX];
+    char done[KEY_MAX], status[KEY_MAX];
     int rc = keys_init(&keys, x->settings->tripline.prefix, e);
 
     if (rc < 0)
@@ -81,8 +81,9 @@ static int check(void *self, struct service_context *x, struct err *e)
     if ((rc = file_mkdirs(own->o.work, e)) < 0)
         return err_wrap(e, "trainer.work");
     topic_internal(&keys, TOPIC_DONE, done);
-    key_board_epoch(&keys, epoch);
-    return ports_check(x->ports, done, epoch, "check/", e);
+    if ((rc = key_board(&keys, BOARD_STATUS, "check", "check", status, e)) < 0)
+        return rc;
+    return ports_check(x->ports, done, status, "check/", e);
 }
 
 /* Two processes in one folder would remove each other's files. The kernel drops the lock with us.
