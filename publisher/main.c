@@ -49,6 +49,14 @@ static const struct conf_row rows[] = {
      .min = 100,
      .max = 24 * 60 * MINUTE,
      .help = "The longest such wait."},
+    {.key = "publisher.session_timeout",
+     .type = CONF_DURATION,
+     .offset = AT(session_ms),
+     .initial = "10s",
+     .min = 6000,
+     .max = 30 * MINUTE,
+     .help = "A publisher that is silent for so long loses its partitions to the others. The "
+             "broker has bounds of its own."},
 };
 
 static int add_settings(void *self, struct conf *c, struct err *e)

@@ -46,7 +46,7 @@ struct publisher_options {
     int64_t presign_ms;      /* presigned URLs last no longer, whatever a job asks for */
     int64_t retry_ms;        /* a run that had to wait is tried again after so long, doubling */
     int64_t retry_cap_ms;    /* ... at most */
-    int session_timeout_ms;  /* of the consumer group; 0: the port's default */
+    int64_t session_ms;      /* of the consumer group; 0: the port's default */
     int message_timeout_ms;  /* of messages and transactions; 0: 30000 */
     int metadata_refresh_ms; /* how soon a new topic is seen; 0: the port's default */
 };

@@ -137,7 +137,7 @@ int watch_open(struct publisher *pub, struct err *e)
                                      .topics = topics,
                                      .topic_count = 2,
                                      .rebalance = {assigned, revoked, pub},
-                                     .session_timeout_ms = pub->o.session_timeout_ms,
+                                     .session_timeout_ms = (int)pub->o.session_ms,
                                      .metadata_refresh_ms = pub->o.metadata_refresh_ms};
     int rc = make_topics(pub, e);
 
