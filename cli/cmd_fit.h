@@ -12,7 +12,7 @@
 #include "schemas/job.h"
 
 struct fit_options {
-    bool local, json, resume_any;
+    bool local, json, resume_any, force;
     const char *train, *eval, *model, *out; /* --local */
     const char *work;
     int64_t epochs, seed, threads; /* -1: not given */

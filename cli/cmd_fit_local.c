@@ -195,6 +195,7 @@ int fit_local(const struct fit_options *o, struct err *e)
         .eval = eval,
         .parameters = &parameters,
         .threads = o->threads > 0 ? (int)o->threads : 0,
+        .keep_finished = !o->force,
         .resume_any = o->resume_any,
         .checkpoint_ms = 30000,
         .clock = clock,

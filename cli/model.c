@@ -86,7 +86,7 @@ int model_open(struct model *m, const char *path, int threads, int max_length, s
     arena_init(&a, (size_t)64 << 20);
     if ((rc = run_backbone_find(path, &files, e)) < 0 ||
         (rc = open_with(m, &files, threads, &a, &max_length, e)) < 0 ||
-        (rc = tokenizer_open(&m->tokenizer, files.tokenizer, e)) < 0) {
+        (rc = run_tokenizer(&m->tokenizer, &files, m->engine, e)) < 0) {
         model_release(m);
         goto done;
     }

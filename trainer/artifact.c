@@ -8,18 +8,12 @@
 
 #include "platform/base/file.h"
 #include "platform/json/json.h"
+#include "trainer/artifact_int.h"
 #include "trainer/report.h"
 
 #define TEXT_FILE_MAX ((size_t)64 << 20)
 
 /* ---- small writers ------------------------------------------------------------------------- */
-
-static int path_in(char path[PATH_MAX], const char *folder, const char *name, struct err *e)
-{
-    if (snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX)
-        return err_set(e, ERR_IO, "%s: the path is too long", folder);
-    return 0;
-}
 
 /* Takes `v`; NULL means that building it ran out of memory. */
 static int put_json(const struct artifact *a, const char *name, json_t *v, struct err *e)
@@ -31,7 +25,7 @@ static int put_json(const struct artifact *a, const char *name, json_t *v, struc
     if (!v)
         return err_set(e, ERR_NOMEM, "%s: out of memory", name);
     buf_init(&b, TEXT_FILE_MAX);
-    rc = path_in(path, a->folder, name, e);
+    rc = artifact_path(path, a->folder, name, e);
     if (rc == 0)
         rc = json_write(v, JSON_READABLE, &b, e);
     if (rc == 0)
@@ -50,7 +44,7 @@ static int copy_file(const char *from, const struct artifact *a, const char *nam
     buf_init(&b, TEXT_FILE_MAX);
     rc = file_read(from, &b, e);
     if (rc == 0)
-        rc = path_in(path, a->folder, name, e);
+        rc = artifact_path(path, a->folder, name, e);
     if (rc == 0)
         rc = file_write(path, b.data ? b.data : "", b.len, e);
     buf_release(&b);
@@ -61,7 +55,7 @@ static int copy_file(const char *from, const struct artifact *a, const char *nam
 static int copy_own(const struct artifact *a, const char *name, struct err *e)
 {
     char from[PATH_MAX];
-    int rc = path_in(from, a->backbone_folder, name, e);
+    int rc = artifact_path(from, a->backbone_folder, name, e);
 
     if (rc == 0)
         rc = copy_file(from, a, name, e);
@@ -162,7 +156,7 @@ static json_t *module(int index, const char *path, const char *type)
 static int put_pooling(const struct artifact *a, int pooling, struct err *e)
 {
     char path[PATH_MAX];
-    int rc = path_in(path, a->folder, "1_Pooling", e);
+    int rc = artifact_path(path, a->folder, "1_Pooling", e);
 
     if (rc == 0)
         rc = file_mkdirs(path, e);
@@ -200,7 +194,7 @@ static int put_dense_weights(const struct artifact *a, const float *w, const flo
     buf_add(&out, b, bn);
     rc = buf_check(&out, "2_Dense/model.safetensors", e);
     if (rc == 0)
-        rc = path_in(path, a->folder, "2_Dense/model.safetensors", e);
+        rc = artifact_path(path, a->folder, "2_Dense/model.safetensors", e);
     if (rc == 0)
         rc = file_write(path, out.data, out.len, e);
     buf_release(&out);
@@ -211,7 +205,7 @@ static int put_dense(const struct artifact *a, const float *w, const float *b, s
 {
     const struct engine_info *info = engine_info(a->engine);
     char path[PATH_MAX];
-    int rc = path_in(path, a->folder, "2_Dense", e);
+    int rc = artifact_path(path, a->folder, "2_Dense", e);
 
     if (rc == 0)
         rc = file_mkdirs(path, e);
@@ -346,45 +340,30 @@ static int put_report(const struct artifact *a, struct err *e)
     snprintf(size, sizeof size, "%lld numbers, %s, at most %lld tokens", (long long)m->dimension,
              m->normalized ? "normalised" : "not normalised", (long long)m->max_length);
     snprintf(steps, sizeof steps, "%lld steps, last loss %.4f", (long long)m->steps, m->loss);
-    rc = path_in(path, a->folder, "report.html", e);
+    rc = artifact_path(path, a->folder, "report.html", e);
     return rc < 0 ? rc : report_write(path, &r, e);
 }
 
 /* ---- the manifest --------------------------------------------------------------------------- */
 
-static const char *const listed[] = {"1_Pooling/config.json",
-                                     "2_Dense/config.json",
-                                     "2_Dense/model.safetensors",
-                                     "config.json",
-                                     "config_sentence_transformers.json",
-                                     "golden.json",
-                                     "metrics.json",
-                                     "modules.json",
-                                     "onnx/model.onnx",
-                                     "report.html",
-                                     "sentence_bert_config.json",
-                                     "tokenizer.json",
-                                     "tokenizer_config.json"};
-enum { LISTED = sizeof listed / sizeof listed[0] };
-
 static int put_manifest(const struct artifact *a, char sha256[SHA256_HEX], struct err *e)
 {
-    struct run_file_entry files[LISTED] = {0};
-    char hashes[LISTED][SHA256_HEX], path[PATH_MAX];
+    struct run_file_entry files[ARTIFACT_FILES] = {0};
+    char hashes[ARTIFACT_FILES][SHA256_HEX], path[PATH_MAX];
     unsigned long long size;
     size_t i, n = 0;
     struct buf b;
     int rc = 0;
 
-    for (i = 0; i < LISTED; i++) {
-        if ((rc = path_in(path, a->folder, listed[i], e)) < 0)
+    for (i = 0; i < ARTIFACT_FILES; i++) {
+        if ((rc = artifact_path(path, a->folder, artifact_files[i], e)) < 0)
             return rc;
         if (access(path, F_OK) != 0)
             continue;
         if ((rc = sha256_file(path, hashes[n], &size, e)) < 0)
             return rc;
-        files[n] =
-            (struct run_file_entry){.path = listed[i], .size = (int64_t)size, .sha256 = hashes[n]};
+        files[n] = (struct run_file_entry){
+            .path = artifact_files[i], .size = (int64_t)size, .sha256 = hashes[n]};
         n++;
     }
     a->manifest->files = files;
@@ -392,7 +371,7 @@ static int put_manifest(const struct artifact *a, char sha256[SHA256_HEX], struc
     buf_init(&b, TEXT_FILE_MAX);
     rc = run_manifest_write(a->manifest, RECORD_JSON, &b, e);
     if (rc == 0)
-        rc = path_in(path, a->folder, "manifest.json", e);
+        rc = artifact_path(path, a->folder, "manifest.json", e);
     if (rc == 0)
         rc = file_write(path, b.data, b.len, e);
     if (rc == 0)
@@ -406,16 +385,16 @@ static int put_manifest(const struct artifact *a, char sha256[SHA256_HEX], struc
 static int put_model(const struct artifact *a, struct err *e)
 {
     char path[PATH_MAX];
-    int rc = path_in(path, a->folder, "onnx", e);
+    int rc = artifact_path(path, a->folder, "onnx", e);
 
     if (rc == 0)
         rc = file_mkdirs(path, e);
     if (rc == 0)
-        rc = path_in(path, a->folder, "onnx/model.onnx", e);
+        rc = artifact_path(path, a->folder, "onnx/model.onnx", e);
     return rc < 0 ? rc : engine_export(a->engine, path, e);
 }
 
-int artifact_write(const struct artifact *a, char manifest_sha256[SHA256_HEX], struct err *e)
+static int write_all(const struct artifact *a, char manifest_sha256[SHA256_HEX], struct err *e)
 {
     static int (*const steps[])(const struct artifact *, struct err *) = {
         put_model, put_config, put_tokenizer, put_modules, put_golden, put_metrics, put_report};
@@ -426,6 +405,19 @@ int artifact_write(const struct artifact *a, char manifest_sha256[SHA256_HEX], s
         if ((rc = steps[i](a, e)) < 0)
             return rc;
     return put_manifest(a, manifest_sha256, e);
+}
+
+int artifact_write(const struct artifact *a, char manifest_sha256[SHA256_HEX], struct err *e)
+{
+    struct err ignored = ERR_INIT;
+    int rc = artifact_clear(a->folder, e);
+
+    if (rc < 0)
+        return rc;
+    rc = write_all(a, manifest_sha256, e);
+    if (rc < 0)
+        artifact_clear(a->folder, &ignored); /* the first error is the one to tell */
+    return rc;
 }
 
 /* ---- golden.json read back --------------------------------------------------------------------
@@ -479,7 +471,7 @@ int artifact_golden_read(const char *folder, struct artifact_golden_set *out, st
     int rc;
 
     memset(out, 0, sizeof *out);
-    if ((rc = path_in(path, folder, "golden.json", e)) < 0 ||
+    if ((rc = artifact_path(path, folder, "golden.json", e)) < 0 ||
         (rc = json_parse_file(path, NULL, &v, e)) < 0)
         return rc;
     rc = read_set(v, out, e);

@@ -5,8 +5,9 @@
  *   onnx/model.onnx                       pooling and normalisation inside the graph
  *   tokenizer.json, tokenizer_config.json, config.json
  *   modules.json, sentence_bert_config.json, config_sentence_transformers.json,
- *   1_Pooling/, 2_Normalize or 2_Dense/   so that SentenceTransformer(folder, backend="onnx") gives
- *                                         the same vectors (not for pooling gem: it has none there)
+ *   1_Pooling/, 2_Dense/                  so that SentenceTransformer(folder, backend="onnx") gives
+ *                                         the same vectors (not for pooling gem: it has none there;
+ *                                         2_Dense only with a projection)
  *   golden.json                           texts with their vectors: verify before you serve
  *   metrics.json, report.html             before and after, for programs and for people
  *   manifest.json                         sizes, hashes, parameters, lineage
@@ -14,6 +15,7 @@
 #ifndef TRAINER_ARTIFACT_H
 #define TRAINER_ARTIFACT_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -43,8 +45,19 @@ struct artifact {
     struct run_manifest *manifest; /* all but `files`, which is filled in here */
 };
 
-/* Writes every file, manifest.json last; its SHA-256 comes back. */
+/*
+ * Removes what an older artifact left, then writes every file, manifest.json last; its
+ * SHA-256 comes back. An error leaves nothing of it.
+ */
 int artifact_write(const struct artifact *, char manifest_sha256[SHA256_HEX], struct err *e);
+
+/* Removes an artifact, also a half-written one, manifest.json first; other files stay. */
+int artifact_clear(const char *folder, struct err *e);
+
+/* 1: the folder holds something that is no part of an artifact nor named `except`, and `name` is
+ * it; 0: nothing. */
+int artifact_foreign(const char *folder, const char *except, char name[NAME_MAX + 1],
+                     struct err *e);
 
 /* golden.json read back: the caller encodes the texts and compares. Free by artifact_golden_free.
  */

@@ -11,7 +11,7 @@
 #include "platform/base/text.h"
 
 static const char magic[8] = "TRIPCKPT";
-#define VERSION      1u
+#define VERSION      2u
 #define HEAD_MAX     ((size_t)1 << 20)
 #define PREFIX_BYTES (sizeof magic + 8) /* magic, version, head bytes */
 
@@ -33,6 +33,7 @@ static void put_head(struct buf *b, const struct checkpoint *c)
     buf_add(b, c->fingerprint, sizeof c->fingerprint);
     buf_u32(b, c->exact);
     buf_u64(b, (uint64_t)c->step);
+    put_double(b, c->loss);
     for (i = 0; i < sizeof c->before / sizeof c->before[0]; i++)
         put_double(b, c->before[i]);
     buf_u32(b, (uint32_t)c->point_count);
@@ -88,6 +89,7 @@ static int get_head(struct reader *r, struct checkpoint *c)
     take(r, c->fingerprint, sizeof c->fingerprint);
     c->exact = take_int(r, 4) == 1;
     c->step = (int64_t)take_int(r, 8);
+    c->loss = take_double(r);
     for (i = 0; i < sizeof c->before / sizeof c->before[0]; i++)
         c->before[i] = take_double(r);
     c->point_count = (int)take_int(r, 4);
@@ -222,17 +224,35 @@ static int path_of(char path[PATH_MAX], const char *folder, int64_t step, struct
 
 enum { STEPS_MAX = 1024 };
 
-static int remove_old(const char *folder, int keep, struct err *e)
+/* Does the file's head, unverified, name this identity? What can't be read is not ours to remove.
+ */
+static bool is_of(const char *path, const char *identity)
+{
+    char start[PREFIX_BYTES + SHA256_HEX];
+    FILE *f = fopen(path, "rb");
+    bool whole;
+
+    if (!f)
+        return false;
+    whole = fread(start, 1, sizeof start, f) == sizeof start;
+    fclose(f);
+    return whole && memcmp(start, magic, sizeof magic) == 0 &&
+           memcmp(start + PREFIX_BYTES, identity, SHA256_HEX) == 0;
+}
+
+static int remove_old(const char *folder, const struct checkpoint *c, int keep, struct err *e)
 {
     int64_t steps[STEPS_MAX];
     char path[PATH_MAX];
-    int i, count, rc;
+    int i, count, kept = 0, rc;
 
     if ((rc = list_steps(folder, steps, STEPS_MAX, &count, e)) < 0)
         return rc;
-    for (i = keep; i < count; i++) {
+    for (i = 0; i < count; i++) {
         if ((rc = path_of(path, folder, steps[i], e)) < 0)
             return rc;
+        if (!is_of(path, c->identity) || (steps[i] <= c->step && kept++ < keep))
+            continue;
         if (unlink(path) < 0 && errno != ENOENT)
             return err_errno(e, ERR_IO, "%s: removing", path);
     }
@@ -256,7 +276,7 @@ int checkpoint_write(const char *folder, const struct checkpoint *c, struct engi
         unlink(tmp);
         return rc;
     }
-    return remove_old(folder, keep, e);
+    return remove_old(folder, c, keep, e);
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */

@@ -33,12 +33,17 @@ struct checkpoint {
     char fingerprint[160];     /* numeric: equal ones give equal bytes */
     bool exact;                /* false once a resume went on under another fingerprint */
     int64_t step;              /* optimiser steps done */
-    double before[8];          /* metrics of the untrained model, in the order of run.c's table */
+    double loss;               /* of the last of them */
+    double before[8]; /* metrics of the untrained model in evaluate_numbers' order, then queries */
     int point_count;
     struct checkpoint_point points[CHECKPOINT_HISTORY_MAX];
 };
 
-/* Writes folder/step-<step>.ckpt; older ones beyond the newest `keep` are removed. */
+/*
+ * Writes folder/step-<step>.ckpt. Of this identity's checkpoints the newest `keep` up to this
+ * step stay; later ones (damaged: else they had been resumed from) go too. Other runs'
+ * files are left alone.
+ */
 int checkpoint_write(const char *folder, const struct checkpoint *, struct engine *, int keep,
                      struct err *e);
 

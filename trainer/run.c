@@ -1,6 +1,7 @@
 #include "trainer/run.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +201,10 @@ static int one_step(struct run *r, struct run_event *event, struct err *e)
         (rc = engine_backward(r->engine, r->gradients, e)) < 0 ||
         (rc = engine_step(r->engine, &step, &event->gradient_norm, e)) < 0)
         return rc;
+    if (!isfinite(stats.loss) || !isfinite(event->gradient_norm))
+        return err_set(e, ERR_CONFIG,
+                       "step %lld: the loss or its gradient is not a number: lower learning_rate",
+                       (long long)r->state->step + 1);
     event->loss = stats.loss;
     event->active = stats.active;
     event->positive = stats.positive;
@@ -213,7 +218,7 @@ static void note_loss(struct run *r, double loss)
     int64_t stride = r->steps / CHECKPOINT_HISTORY_MAX + 1;
     struct checkpoint *c = r->state;
 
-    r->result->loss = loss;
+    c->loss = loss;
     if (c->step % stride == 0 && c->point_count < CHECKPOINT_HISTORY_MAX)
         c->points[c->point_count++] = (struct checkpoint_point){c->step, loss};
 }
@@ -285,9 +290,15 @@ static int golden(struct run *r, struct artifact_golden out[GOLDEN], float *vect
         out[i] = (struct artifact_golden){doc.text, doc.text_len,
                                           vectors + (size_t)i * (size_t)r->result->dim};
     }
-    if ((rc = batch_fill(r->batch, k, indices, *count, &packed, e)) < 0)
+    if ((rc = batch_fill(r->batch, k, indices, *count, &packed, e)) < 0 ||
+        (rc = engine_encode(r->engine, packed, vectors, e)) < 0)
         return rc;
-    return engine_encode(r->engine, packed, vectors, e);
+    for (i = 0; i < *count * r->result->dim; i++)
+        if (!isfinite(vectors[i]))
+            return err_set(e, ERR_CONFIG,
+                           "the trained model gives numbers that are not finite: lower "
+                           "learning_rate");
+    return 0;
 }
 
 static const char *or_local(const char *text)
@@ -307,7 +318,7 @@ static void fill_manifest(struct run *r, struct run_manifest *m, struct record_n
     m->dataset = or_local(id->dataset);
     m->attempt = id->attempt ? id->attempt : 1;
     m->created_ms = clock_wall_ms(r->spec->clock);
-    m->nonce = id->nonce ? id->nonce : "00000000000000000000000000000000";
+    m->nonce = run_nonce(r);
     m->snapshot_sha256 = id->snapshot_sha256;
     m->backbone = or_local(id->backbone);
     m->backbone_sha256 = r->result->backbone_sha256;
@@ -396,18 +407,18 @@ static int walk(struct run *r, struct err *e)
         return rc;
     r->result->steps = r->steps;
     r->result->exact = r->state->exact;
-    if (r->state->point_count > 0 && r->result->loss == 0)
-        r->result->loss = r->state->points[r->state->point_count - 1].loss;
+    r->result->loss = r->state->loss;
     return export(r, e);
 }
 
 int run_fit(const struct run_spec *spec, struct run_result *result, struct err *e)
 {
-    struct run r = {.spec = spec, .result = result};
+    struct run r = {.spec = spec, .result = result, .lock = -1};
     int rc;
 
     memset(result, 0, sizeof *result);
     rc = walk(&r, e);
+    run_out_close(&r, rc < 0);
     run_release(&r);
     return rc;
 }

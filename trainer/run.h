@@ -18,6 +18,7 @@
 #include "schemas/job.h"
 #include "trainer/data/dataset.h"
 #include "trainer/data/metrics.h"
+#include "trainer/data/tokenizer.h"
 #include "trainer/engine/engine.h"
 
 struct clock;
@@ -65,6 +66,7 @@ struct run_spec {
     struct run_identity identity;
     const char *backend; /* NULL: "cpu" */
     int threads;         /* 0: the machine's */
+    bool keep_finished;  /* refuse an `out` with another run's artifact, or with other files */
     bool resume_any;     /* go on from a checkpoint of another fingerprint (then exact is false) */
     int keep;            /* checkpoints to keep; 0: 2 */
     int64_t checkpoint_ms; /* also after so much time; 0: only by step and epoch */
@@ -90,8 +92,10 @@ struct run_result {
 
 /*
  * 0, or: ERR_FORMAT / ERR_UNSUPPORTED (the backbone or its tokenizer), ERR_CONFIG
- * (documents that can't be trained on, a foreign checkpoint), ERR_CANCELLED (the
- * clock is stopping: a checkpoint was written first), ERR_IO, ERR_NOMEM.
+ * (documents that can't be trained on, a checkpoint of another fingerprint, a loss that is
+ * not a number), ERR_EXISTS (`out` is not ours, or another process works in `work`),
+ * ERR_CANCELLED (the clock is stopping: a checkpoint was written first), ERR_IO, ERR_NOMEM.
+ * After an error `out` holds nothing of the run; `work` keeps its checkpoints.
  */
 int run_fit(const struct run_spec *, struct run_result *, struct err *e);
 
@@ -100,6 +104,10 @@ struct run_backbone {
     char model[4096], tokenizer[4096], folder[4096];
 };
 int run_backbone_find(const char *path, struct run_backbone *out, struct err *e);
+
+/* Opens the tokenizer; ERR_FORMAT when it has ids that the backbone has no row for. */
+int run_tokenizer(struct tokenizer **out, const struct run_backbone *, const struct engine *,
+                  struct err *e);
 
 /* What the parameters say is done to the backbone; borrows from them. */
 int run_surgery(const struct job_parameters *, struct surgery *out, struct err *e);

@@ -1,5 +1,5 @@
 /*
- * Shared by run.c and run_open.c: what a run holds while it goes.
+ * Shared by run.c, run_open.c and run_out.c: what a run holds while it goes.
  */
 #ifndef TRAINER_RUN_INT_H
 #define TRAINER_RUN_INT_H
@@ -28,11 +28,24 @@ struct run {
     int64_t steps_per_epoch, steps;
     int max_tokens;
     int64_t saved_ms; /* when the last checkpoint was written */
+    char nonce[33];   /* where run_nonce makes one */
+    int lock;         /* of the work folder; -1: not held */
+    bool made_out, made_work;
 };
 
 /* Everything that must be there before the first step. run_release accepts a half-opened one. */
 int run_open(struct run *r, struct err *e);
 void run_release(struct run *r);
+
+/*
+ * Checks and makes the folders `out` and `work`, once everything else is known to
+ * be fine (r->state->identity is set). ERR_EXISTS: what is there is not ours.
+ */
+int run_out_open(struct run *r, struct err *e);
+/* After a failure empty folders that the run made go again. */
+void run_out_close(struct run *r, bool failed);
+/* 32 hex digits by which the manifest names its writer. */
+const char *run_nonce(struct run *r);
 
 void run_tell(const struct run *r, const struct run_event *event);
 

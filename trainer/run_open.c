@@ -138,18 +138,31 @@ static int open_engine(struct run *r, struct err *e)
     return 0;
 }
 
-static int open_tokens(struct run *r, struct err *e)
+int run_tokenizer(struct tokenizer **out, const struct run_backbone *files,
+                  const struct engine *engine, struct err *e)
 {
-    const struct run_spec *s = r->spec;
-    int rc = tokenizer_open(&r->tokenizer, r->files.tokenizer, e);
+    int ids, known = engine_info(engine)->vocabulary, rc = tokenizer_open(out, files->tokenizer, e);
 
     if (rc < 0)
         return rc;
-    if (tokenizer_info(r->tokenizer)->vocabulary > engine_info(r->engine)->vocabulary)
-        return err_set(e, ERR_FORMAT,
-                       "%s has ids up to %d, %s knows %d: they do not belong together",
-                       r->files.tokenizer, tokenizer_info(r->tokenizer)->vocabulary - 1,
-                       r->files.model, engine_info(r->engine)->vocabulary);
+    ids = tokenizer_info(*out)->vocabulary;
+    if (ids <= known)
+        return 0;
+    tokenizer_free(*out);
+    *out = NULL;
+    return err_set(e, ERR_FORMAT,
+                   "%s has ids up to %d, %s knows %d: they do not belong together; take both from "
+                   "one backbone",
+                   files->tokenizer, ids - 1, files->model, known);
+}
+
+static int open_tokens(struct run *r, struct err *e)
+{
+    const struct run_spec *s = r->spec;
+    int rc = run_tokenizer(&r->tokenizer, &r->files, r->engine, e);
+
+    if (rc < 0)
+        return rc;
     rc = tokens_build(&r->train, s->train, r->tokenizer, r->max_tokens, e);
     if (rc == 0 && s->eval && dataset_count(s->eval) > 0)
         rc = tokens_build(&r->eval, s->eval, r->tokenizer, r->max_tokens, e);
@@ -227,10 +240,9 @@ int run_open(struct run *r, struct err *e)
     r->state->exact = true;
     if ((rc = check_labels(r, e)) < 0 ||
         (rc = run_backbone_find(r->spec->backbone, &r->files, e)) < 0 ||
-        (rc = file_mkdirs(r->spec->out, e)) < 0 || (rc = file_mkdirs(r->spec->work, e)) < 0 ||
         (rc = open_engine(r, e)) < 0 || (rc = open_tokens(r, e)) < 0 ||
         (rc = open_batches(r, e)) < 0 || (rc = open_loss(r, e)) < 0 ||
-        (rc = make_identity(r, e)) < 0)
+        (rc = make_identity(r, e)) < 0 || (rc = run_out_open(r, e)) < 0)
         return rc;
     snprintf(r->state->fingerprint, sizeof r->state->fingerprint, "%s",
              engine_info(r->engine)->fingerprint);

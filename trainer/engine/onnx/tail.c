@@ -11,6 +11,7 @@ enum { GRAPH_NODE = 1, GRAPH_INITIALIZER = 5, GRAPH_OUTPUT = 12 };
 
 struct tail {
     const struct onnx_write *w;
+    const bool *kept; /* per source value: its name is taken */
     struct buf *out;
     int opset, serial;
 };
@@ -260,19 +261,48 @@ static void output(struct tail *t, const char *name, int rank, int cols)
     wire_end(t->out, info);
 }
 
-int tail_write(const struct onnx_write *w, struct buf *graph, struct err *e)
+/*
+ * Value `now` as an output of this name. 0 also when the backbone uses the name for
+ * something else inside and the output is not needed.
+ */
+static int publish(struct tail *t, const char *now, const char *name, int rank, int cols,
+                   bool needed, struct err *e)
 {
-    struct tail t = {w, graph, w->source->opset, 0};
+    int v = source_find(t->w->source, name);
+
+    if (strcmp(now, name) != 0) {
+        if (v >= 0 && t->kept[v])
+            return needed ? err_set(e, ERR_UNSUPPORTED,
+                                    "the backbone uses the name '%s' for a tensor of its own: "
+                                    "rename that tensor",
+                                    name)
+                          : 0;
+        plain(t, "Identity", now, NULL, name);
+    }
+    output(t, name, rank, cols);
+    return 0;
+}
+
+/* The cut tensor, under our name and under the one that transformers' users look for. */
+static int tokens(struct tail *t, const char *now, int cols, struct err *e)
+{
+    int rc = publish(t, now, "token_embeddings", 3, cols, true, e);
+
+    return rc < 0 ? rc : publish(t, now, "last_hidden_state", 3, cols, false, e);
+}
+
+int tail_write(const struct onnx_write *w, const bool *kept, struct buf *graph, struct err *e)
+{
+    struct tail t = {w, kept, graph, w->source->opset, 0};
     const struct program *p = w->program;
     const char *now = w->source->values[w->cut].name;
-    bool tokens = p->values[p->cut].space == SPACE_TOKENS;
     const char *proj[3] = {NULL, "projection.weight", "projection.bias"};
     size_t mark;
     int rc;
 
-    if (tokens) {
-        plain(&t, "Identity", now, NULL, "token_embeddings");
-        if ((rc = pool(&t, now, "tripline_pooled", e)) < 0)
+    if (p->values[p->cut].space == SPACE_TOKENS) {
+        if ((rc = tokens(&t, now, p->values[p->cut].cols, e)) < 0 ||
+            (rc = pool(&t, now, "tripline_pooled", e)) < 0)
             return rc;
         now = "tripline_pooled";
     }
@@ -286,12 +316,8 @@ int tail_write(const struct onnx_write *w, struct buf *graph, struct err *e)
     if (w->surgery->normalize) {
         over_axis(&t, "ReduceL2", now, -1, 18, 1, "tripline_norm");
         at_least(&t, "tripline_norm", 1e-12f, "tripline_norm1");
-        plain(&t, "Div", now, "tripline_norm1", "sentence_embedding");
-    } else {
-        plain(&t, "Identity", now, NULL, "sentence_embedding");
+        plain(&t, "Div", now, "tripline_norm1", "tripline_unit");
+        now = "tripline_unit";
     }
-    if (tokens)
-        output(&t, "token_embeddings", 3, p->values[p->cut].cols);
-    output(&t, "sentence_embedding", 2, p->values[p->output].cols);
-    return 0;
+    return publish(&t, now, "sentence_embedding", 2, p->values[p->output].cols, true, e);
 }

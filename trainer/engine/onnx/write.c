@@ -207,7 +207,7 @@ static int graph(struct writer *x, struct wire g, struct err *e)
     if (rc < 0)
         return rc;
     from = x->ours.len;
-    rc = tail_write(x->w, &x->ours, e);
+    rc = tail_write(x->w, x->value, &x->ours, e);
     return rc < 0 ? rc : add_ours(x, from, e);
 }
 
