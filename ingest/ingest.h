@@ -38,13 +38,13 @@ struct ingest_options {
     const char *bucket; /* what a uri may name besides a bare key; NULL: any */
     /* A segment is cut when it has so many bytes (compressed, roughly), records, milliseconds. */
     int64_t segment_bytes, segment_records, segment_age_ms;
-    int64_t memory_bytes;    /* of all open and unwritten segments together */
-    int64_t uri_bytes;       /* largest object that a uri may name */
-    int64_t recreated_ms;    /* a high watermark below the chain's end for so long: a new topic */
-    int64_t drain_ms;        /* patience with the servers once a stop was asked for */
-    int session_timeout_ms;  /* of the consumer group; 0: the port's default */
-    int metadata_refresh_ms; /* how soon a new dataset is seen; 0: the port's default */
-    int message_timeout_ms;  /* of a copy for the rejected topic; 0: the port's default */
+    int64_t memory_bytes; /* of all open and unwritten segments together */
+    int64_t uri_bytes;    /* largest object that a uri may name */
+    int64_t recreated_ms; /* a high watermark below the chain's end for so long: a new topic */
+    int64_t drain_ms;     /* patience with the servers once a stop was asked for */
+    int64_t session_timeout_ms; /* of the consumer group; 0: the port's default */
+    int metadata_refresh_ms;    /* how soon a new dataset is seen; 0: the port's default */
+    int message_timeout_ms;     /* of a copy for the rejected topic; 0: the port's default */
 };
 void ingest_options_init(struct ingest_options *o);
 

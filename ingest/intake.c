@@ -79,7 +79,7 @@ int intake_open(struct ingest *in, struct err *e)
         .topics = topics,
         .topic_count = 1,
         .rebalance = {assigned, revoked, in},
-        .session_timeout_ms = in->o.session_timeout_ms,
+        .session_timeout_ms = (int)in->o.session_timeout_ms,
         .metadata_refresh_ms = in->o.metadata_refresh_ms,
     };
 

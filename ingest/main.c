@@ -58,6 +58,14 @@ static const struct conf_row rows[] = {
      .max = 60 * MINUTE,
      .help = "A partition that ends before what was taken from it, for so long, belongs to a topic "
              "that was re-created: a new incarnation begins."},
+    {.key = "ingest.session_timeout",
+     .type = CONF_DURATION,
+     .offset = AT(session_timeout_ms),
+     .initial = "10s",
+     .min = 1000,
+     .max = 5 * MINUTE,
+     .help = "How long after its last sign of life an ingester's partitions go to others. Brokers "
+             "allow 6s to 30m unless they are told otherwise."},
     {.key = "ingest.drain",
      .type = CONF_DURATION,
      .offset = AT(drain_ms),

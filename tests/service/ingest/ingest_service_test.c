@@ -106,8 +106,10 @@ static pid_t launch(const char *const *more)
                             "--set",
                             "ingest.segment_age=400ms",
                             "--set",
-                            "ingest.segment_records=700"};
-    int i = 9;
+                            "ingest.segment_records=700",
+                            "--set",
+                            "ingest.session_timeout=6s"};
+    int i = 11;
     pid_t pid;
 
     snprintf(prefix, sizeof prefix, "tripline.prefix=%s", t.prefix);
