@@ -286,39 +286,64 @@ static float block_lr(const struct params *m, const struct params_step *s, int b
     return (float)(s->lr * pow(s->layer_decay, below));
 }
 
+/* One table's step, cut into pieces of TABLE_PIECE rows that threads take. */
+struct table_step {
+    struct params *m;
+    struct table *t;
+    const struct optim *optim;
+    float lr, decay, scale;
+};
+enum { TABLE_PIECE = 512 };
+
 /*
- * A table's step equals the dense one. Rows that never had a gradient have no moments:
+ * A row's step equals the dense one. Rows that never had a gradient have no moments:
  * only decay moves them. Where decay enters the gradient (ADAM, SGD), that gives them
  * moments, so then every row takes part.
  */
+static void apply_row(const struct table_step *s, int id)
+{
+    const struct params *m = s->m;
+    const struct table *t = s->t;
+    size_t cols = (size_t)t->cols, at = t->at + (size_t)id * cols;
+    struct optim_range r = {m->param + at, m->zeros, m->m + at, m->v + at,
+                            cols,          s->lr,    s->decay,  s->scale};
+
+    if (!t->touched[id] && s->decay == 0)
+        return;
+    if (!t->touched[id] && s->optim->kind == OPTIM_ADAMW) {
+        float keep = 1.0f - s->lr * s->decay;
+
+        for (size_t c = 0; c < cols; c++)
+            r.param[c] *= keep;
+        return;
+    }
+    if (t->row_of[id] >= 0)
+        r.grad = t->grads + (size_t)t->row_of[id] * cols;
+    m->backend->ops->optim_step(m->backend, s->optim, &r);
+}
+
+static void apply_piece(void *arg, int piece)
+{
+    const struct table_step *s = arg;
+    int id = piece * TABLE_PIECE, end = id + TABLE_PIECE;
+
+    if (end > s->t->rows)
+        end = s->t->rows;
+    for (; id < end; id++)
+        apply_row(s, id);
+}
+
 static void apply_table(struct params *m, struct table *t, const struct params_step *s,
                         const struct optim *optim, float scale)
 {
     const struct param *q = &m->program->params[t->param];
-    float decay = q->decays ? s->decay : 0, lr = block_lr(m, s, q->block);
-    bool everywhere = decay != 0;
-    size_t cols = (size_t)t->cols;
+    struct table_step step = {m,    t, optim, block_lr(m, s, q->block), q->decays ? s->decay : 0,
+                              scale};
 
     for (int k = 0; k < t->count; k++)
         t->touched[t->ids[k]] = 1;
-    for (int id = 0; id < t->rows; id++) {
-        size_t at = t->at + (size_t)id * cols;
-        struct optim_range r = {m->param + at, m->zeros, m->m + at, m->v + at,
-                                cols,          lr,       decay,     scale};
-
-        if (!everywhere && !t->touched[id])
-            continue;
-        if (!t->touched[id] && optim->kind == OPTIM_ADAMW) { /* a run of rows at once: p only */
-            float keep = 1.0f - lr * decay;
-
-            for (size_t c = 0; c < cols; c++)
-                r.param[c] *= keep;
-            continue;
-        }
-        if (t->row_of[id] >= 0)
-            r.grad = t->grads + (size_t)t->row_of[id] * cols;
-        m->backend->ops->optim_step(m->backend, optim, &r);
-    }
+    m->backend->ops->run_lanes(m->backend, (t->rows + TABLE_PIECE - 1) / TABLE_PIECE, apply_piece,
+                               &step);
 }
 
 double params_apply(struct params *m, const struct params_step *s)
