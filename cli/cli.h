@@ -38,6 +38,8 @@ int cli_operands(const struct cli_command *c, int count, int min, int max, struc
 /* Writes the buffer to stdout; ERR_IO when it can't (a full disk, a closed pipe). */
 int cli_print(const struct buf *b, struct err *e);
 
-extern const struct cli_command cmd_encode, cmd_eval, cmd_fit, cmd_inspect;
+extern const struct cli_command cmd_backbone, cmd_cancel, cmd_encode, cmd_eval, cmd_fit,
+    cmd_inspect, cmd_login, cmd_logs, cmd_metrics, cmd_owner, cmd_pull, cmd_push, cmd_rejected,
+    cmd_runs, cmd_status, cmd_watch;
 
 #endif

@@ -22,8 +22,9 @@ static const struct option_row rows[] = {
      .letter = 'm',
      .type = OPTION_TEXT,
      .offset = offsetof(struct fit_options, model),
-     .value = "DIR",
-     .help = "the backbone: a folder with model.onnx and tokenizer.json, or the .onnx itself"},
+     .value = "DIR|NAME",
+     .help = "with --local the backbone: a folder with model.onnx and tokenizer.json, or the .onnx "
+             "itself; else the model's name (default: the dataset's)"},
     {.name = "out",
      .letter = 'o',
      .type = OPTION_TEXT,
@@ -35,6 +36,54 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct fit_options, work),
      .value = "DIR",
      .help = "where checkpoints go (default: OUT.work)"},
+    {.name = "dataset",
+     .letter = 'd',
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct fit_options, dataset),
+     .value = "NAME",
+     .help = "what was pushed"},
+    {.name = "backbone",
+     .letter = 'b',
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct fit_options, backbone),
+     .value = "NAME",
+     .help = "what `tripline backbone push` uploaded, the owner's or the operator's"},
+    {.name = "name",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct fit_options, name),
+     .value = "RUN",
+     .help = "of the run (default: the model's, date and time)"},
+    {.name = "follow",
+     .letter = 'f',
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct fit_options, follow),
+     .help = "stay until the run has ended and its model was announced"},
+    {.name = "pull",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct fit_options, pull),
+     .value = "DIR",
+     .help = "follow, then fetch the model into DIR and verify it"},
+    {.name = "priority",
+     .type = OPTION_INT,
+     .offset = offsetof(struct fit_options, priority),
+     .value = "N",
+     .help = "among the owner's runs; greater goes first",
+     .min = 0,
+     .max = 1000},
+    {.name = "presign",
+     .type = OPTION_INT,
+     .offset = offsetof(struct fit_options, presign),
+     .value = "SECONDS",
+     .help = "https URLs in the event that work for so long",
+     .min = 1,
+     .max = 604800},
+    {.name = "min-gain",
+     .type = OPTION_FLOAT,
+     .offset = offsetof(struct fit_options, min_gain),
+     .value = "X",
+     .help = "a gate: mAP@k must rise by so much, or the event says that it did not",
+     .min = -0.999,
+     .max = 1},
     {.name = "epochs",
      .type = OPTION_INT,
      .offset = offsetof(struct fit_options, epochs),
@@ -73,6 +122,7 @@ static const struct option_row rows[] = {
      .type = OPTION_FLAG,
      .offset = offsetof(struct fit_options, json),
      .help = "one JSON object on standard output"},
+    CLIENT_ROWS(fit_options),
 };
 
 static int set_one(const char *item, struct arena *a, struct job_parameters *out, struct err *e)
@@ -127,7 +177,8 @@ int fit_parameters(const struct fit_options *o, struct arena *a, struct job_para
 
 static int run(const struct cli_command *self, int argc, char **argv, struct err *e)
 {
-    struct fit_options o = {.epochs = -1, .seed = -1, .threads = -1};
+    struct fit_options o = {
+        .epochs = -1, .seed = -1, .threads = -1, .priority = -1, .presign = -1, .min_gain = -1};
     int operands, rc;
 
     rc = cli_parse(self, &o, argc, argv, &operands, e);
@@ -135,14 +186,17 @@ static int run(const struct cli_command *self, int argc, char **argv, struct err
         return rc < 0 ? rc : 0;
     if ((rc = cli_operands(self, operands, 0, 0, e)) < 0)
         return rc;
-    return fit_local(&o, e);
+    return o.local ? fit_local(&o, e) : fit_remote(&o, e);
 }
 
 const struct cli_command cmd_fit = {
     .name = "fit",
     .summary = "Fine-tunes a backbone on labeled documents.",
-    .usage = "fit --local --train FILE [--eval FILE] --model DIR --out DIR [options]",
+    .usage =
+        "fit --dataset NAME --backbone NAME [--follow] [--pull DIR] [options]\n"
+        "       tripline fit --local --train FILE [--eval FILE] --model DIR --out DIR [options]",
     .examples =
+        "  tripline fit --dataset intents --backbone minilm --follow --pull model\n"
         "  tripline fit --local --train train.csv --eval test.csv --model backbone --out model\n"
         "  tripline fit --local --train train.csv --model backbone --out model \\\n"
         "      --epochs 5 --set learning_rate=2e-5 --set freeze=layers:2 --json\n",

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "cli/cli.h"
+#include "cli/client.h"
 #include "platform/base/arena.h"
 #include "schemas/job.h"
 
@@ -17,6 +17,12 @@ struct fit_options {
     const char *work;
     int64_t epochs, seed, threads; /* -1: not given */
     struct option_list set;        /* name=value of job_parameters */
+    /* on the servers; model is the model's name then */
+    struct client_options client;
+    const char *dataset, *backbone, *name, *pull;
+    bool follow;
+    int64_t priority, presign; /* -1: not given */
+    double min_gain;           /* -1: not given */
 };
 
 /* --epochs, --seed and --set over the defaults. ERR_USAGE names the setting and what it takes. */
@@ -24,5 +30,8 @@ int fit_parameters(const struct fit_options *o, struct arena *a, struct job_para
                    struct err *e);
 
 int fit_local(const struct fit_options *o, struct err *e);
+
+/* 0, an error, or CLI_RUN_FAILED. */
+int fit_remote(const struct fit_options *o, struct err *e);
 
 #endif

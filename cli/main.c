@@ -2,13 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/client.h"
 
 static const struct cli_command *const commands[] = {
-    &cmd_fit,
-    &cmd_eval,
-    &cmd_encode,
-    &cmd_inspect,
+    &cmd_push,    &cmd_fit,      &cmd_runs,  &cmd_status,   &cmd_logs, &cmd_metrics,
+    &cmd_cancel,  &cmd_pull,     &cmd_watch, &cmd_rejected, &cmd_eval, &cmd_encode,
+    &cmd_inspect, &cmd_backbone, &cmd_login, &cmd_owner,
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -20,8 +19,10 @@ static void put_help(struct buf *b)
                "[options]\n\n");
     for (i = 0; i < COMMANDS; i++)
         buf_printf(b, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    buf_str(
-        b, "\n`tripline COMMAND --help` explains a command with examples; `tripline --version`.\n");
+    buf_str(b, "\n`tripline COMMAND --help` explains a command with examples. Also: --version,\n"
+               "--print-example-config, --print-config-page. Settings of the servers come from the "
+               "profile\n"
+               "that `tripline login` writes, then the environment (TRIPLINE_KAFKA, ...).\n");
 }
 
 static void put_command_help(const struct cli_command *c, struct buf *b)
@@ -88,6 +89,25 @@ static int unknown(const char *typed, struct err *e)
     return options_unknown("command", typed, names, e);
 }
 
+static int print_settings(bool page, struct err *e)
+{
+    struct client c = {0};
+    struct buf b;
+    int rc;
+
+    buf_init(&b, 1 << 20);
+    if ((rc = client_rows(&c, e)) == 0) {
+        if (page)
+            conf_markdown(c.conf, &b);
+        else
+            conf_example(c.conf, "tripline", &b);
+        rc = cli_print(&b, e);
+    }
+    buf_release(&b);
+    client_release(&c);
+    return rc;
+}
+
 static int dispatch(int argc, char **argv, struct err *e)
 {
     struct buf b;
@@ -95,6 +115,10 @@ static int dispatch(int argc, char **argv, struct err *e)
 
     if (argc >= 2 && strcmp(argv[1], "--version") == 0)
         return printf("tripline %s\n", TRIPLINE_VERSION) < 0 ? err_errno(e, ERR_IO, "stdout") : 0;
+    if (argc >= 2 && strcmp(argv[1], "--print-example-config") == 0)
+        return print_settings(false, e);
+    if (argc >= 2 && strcmp(argv[1], "--print-config-page") == 0)
+        return print_settings(true, e);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         buf_init(&b, 1 << 20);
         put_help(&b);

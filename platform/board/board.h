@@ -64,6 +64,8 @@ struct board_ops {
                  const char *holder, int64_t ttl_ms, struct err *);
     int (*release)(struct board *, const struct board_queue *, const char *group, const char *item,
                    const char *holder, bool done, struct err *);
+    int (*reader)(struct board *, const char *name, const char *password, const char *prefix,
+                  struct err *); /* NULL: has no users */
     void (*free)(struct board *);
 };
 
@@ -150,6 +152,15 @@ static inline int board_release(struct board *b, const struct board_queue *q, co
                                 const char *item, const char *holder, bool done, struct err *e)
 {
     return b->ops->release(b, q, group, item, holder, done, e);
+}
+/* Makes (or makes anew) a user who may read what is under keys that begin with `prefix`, and
+ * nothing else. ERR_UNSUPPORTED: this board has no users. */
+static inline int board_reader(struct board *b, const char *name, const char *password,
+                               const char *prefix, struct err *e)
+{
+    if (!b->ops->reader)
+        return err_set(e, ERR_UNSUPPORTED, "this board has no users");
+    return b->ops->reader(b, name, password, prefix, e);
 }
 static inline void board_free(struct board *b)
 {

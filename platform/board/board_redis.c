@@ -224,6 +224,7 @@ static const struct board_ops redis_ops = {
     .lease = redis_lease,
     .renew = redis_renew,
     .release = redis_release,
+    .reader = redis_reader,
     .free = redis_free,
 };
 

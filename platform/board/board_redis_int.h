@@ -61,4 +61,8 @@ int redis_renew(struct board *, const struct board_queue *, const char *group, c
 int redis_release(struct board *, const struct board_queue *, const char *group, const char *item,
                   const char *holder, bool done, struct err *);
 
+/* board_redis_user.c */
+int redis_reader(struct board *, const char *name, const char *password, const char *prefix,
+                 struct err *);
+
 #endif

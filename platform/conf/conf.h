@@ -77,6 +77,8 @@ int conf_need(const struct conf *c, const char *key, struct err *e);
 
 /* The settings in force, in the format of a file; secrets as ***. */
 void conf_print(const struct conf *c, struct buf *to);
+/* The settings that somebody gave, as a file that says the same again, secrets included. */
+void conf_save(const struct conf *c, struct buf *to);
 /* A file in which every setting stands as a comment with its default and help. */
 void conf_example(const struct conf *c, const char *program, struct buf *to);
 /* Tables for the documentation. */

@@ -46,6 +46,24 @@ void conf_print(const struct conf *c, struct buf *to)
     }
 }
 
+void conf_save(const struct conf *c, struct buf *to)
+{
+    const char *section = "";
+    size_t i, n;
+
+    for (i = 0; i < c->count; i++) {
+        const struct conf_slot *s = &c->slots[i];
+
+        if (!s->text || !s->origin)
+            continue;
+        n = conf_section_len(s->row->key);
+        if (strncmp(section, s->row->key, n + 1) != 0)
+            buf_printf(to, "%s[%.*s]\n", *section ? "\n" : "", (int)n, s->row->key);
+        section = s->row->key;
+        buf_printf(to, "%s = %s\n", name_of(s), s->text);
+    }
+}
+
 /* Text in "# ..." lines that break at blanks. */
 static void put_comment(const char *text, struct buf *to)
 {

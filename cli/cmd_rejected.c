@@ -1,0 +1,142 @@
+#include <string.h>
+
+#include "cli/events.h"
+#include "platform/base/text.h"
+#include "platform/bus/bus.h"
+
+#define VALUE_SHOWN 200
+
+struct rejected_options {
+    struct client_options client;
+    bool json;
+    const char *dataset;
+    char topic[KEY_MAX]; /* of the dataset */
+    int64_t shown;
+};
+
+static const struct option_row rows[] = {
+    {.name = "json",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct rejected_options, json),
+     .help = "one JSON object a line"},
+    CLIENT_ROWS(rejected_options),
+};
+
+static const struct bus_header *header_of(const struct bus_message *m, const char *name)
+{
+    size_t i;
+
+    for (i = m->header_count; i-- > 0;) /* ingest's come last */
+        if (strcmp(m->headers[i].name, name) == 0)
+            return &m->headers[i];
+    return NULL;
+}
+
+static void put_header(const struct bus_message *m, const char *name, const char *title,
+                       struct buf *b)
+{
+    const struct bus_header *h = header_of(m, name);
+
+    buf_printf(b, "\"%s\":", title);
+    text_json(b, h && h->value ? h->value : "", h && h->value ? h->value_len : 0);
+    buf_char(b, ',');
+}
+
+static void put_json(const struct bus_message *m, struct buf *b)
+{
+    buf_char(b, '{');
+    put_header(m, HEADER_REJECT_CODE, "code", b);
+    put_header(m, HEADER_REJECT_REASON, "reason", b);
+    put_header(m, HEADER_REJECT_TOPIC, "topic", b);
+    put_header(m, HEADER_REJECT_PARTITION, "partition", b);
+    put_header(m, HEADER_REJECT_OFFSET, "offset", b);
+    buf_str(b, "\"key\":");
+    text_json(b, m->key ? m->key : "", m->key ? m->key_len : 0);
+    buf_str(b, ",\"value\":");
+    text_json(b, m->value ? m->value : "", m->value ? m->value_len : 0);
+    buf_str(b, "}\n");
+}
+
+static void put_text(const struct bus_message *m, struct buf *b)
+{
+    const struct bus_header *reason = header_of(m, HEADER_REJECT_REASON);
+    const struct bus_header *partition = header_of(m, HEADER_REJECT_PARTITION);
+    const struct bus_header *offset = header_of(m, HEADER_REJECT_OFFSET);
+    size_t n = m->value_len < VALUE_SHOWN ? m->value_len : VALUE_SHOWN;
+
+    buf_printf(b, "[%.*s] %.*s  %.*s\n    ", partition ? (int)partition->value_len : 0,
+               partition ? (const char *)partition->value : "", offset ? (int)offset->value_len : 0,
+               offset ? (const char *)offset->value : "", reason ? (int)reason->value_len : 0,
+               reason ? (const char *)reason->value : "");
+    text_json(b, m->value ? m->value : "", m->value ? n : 0); /* no control character of it */
+    buf_printf(b, "%s\n", n < m->value_len ? " ..." : "");
+}
+
+static int show(void *arg, const struct bus_message *m, struct err *e)
+{
+    struct rejected_options *o = arg;
+    const struct bus_header *topic = header_of(m, HEADER_REJECT_TOPIC);
+    struct buf b;
+    int rc;
+
+    if (!topic || topic->value_len != strlen(o->topic) ||
+        memcmp(topic->value, o->topic, topic->value_len) != 0)
+        return 0;
+    buf_init(&b, (size_t)256 << 20);
+    if (o->json)
+        put_json(m, &b);
+    else
+        put_text(m, &b);
+    o->shown++;
+    rc = cli_print(&b, e);
+    buf_release(&b);
+    return rc;
+}
+
+static int show_all(struct client *c, struct rejected_options *o, struct err *e)
+{
+    struct events v = {0};
+    struct buf b;
+    int rc;
+
+    if ((rc = topic_docs(&c->keys, c->owner, o->dataset, o->topic, e)) == 0 &&
+        (rc = events_open(&v, c, TOPIC_REJECTED, true, e)) == 0)
+        rc = events_look(&v, show, o, e);
+    events_release(&v);
+    if (rc == 0 && !o->json && o->shown == 0) {
+        buf_init(&b, 1024);
+        buf_printf(&b, "no rejected documents of %s\n", o->dataset);
+        rc = cli_print(&b, e);
+        buf_release(&b);
+    }
+    return rc;
+}
+
+static int run(const struct cli_command *self, int argc, char **argv, struct err *e)
+{
+    struct rejected_options o = {0};
+    struct client c = {0};
+    int operands, rc;
+
+    rc = cli_parse(self, &o, argc, argv, &operands, e);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    if ((rc = cli_operands(self, operands, 1, 1, e)) < 0)
+        return rc;
+    o.dataset = argv[0];
+    if ((rc = client_open(&c, &o.client, SETTINGS_KAFKA, e)) == 0 &&
+        (rc = client_need_owner(&c, e)) == 0)
+        rc = show_all(&c, &o, e);
+    client_release(&c);
+    return rc;
+}
+
+const struct cli_command cmd_rejected = {
+    .name = "rejected",
+    .summary = "Documents that ingest refused, with the reasons.",
+    .usage = "rejected DATASET [--json]",
+    .examples = "  tripline rejected intents\n  tripline rejected intents --json | jq -r .reason\n",
+    .options = rows,
+    .option_count = sizeof rows / sizeof rows[0],
+    .run = run,
+};
