@@ -15,12 +15,13 @@ enum outcome {
     OUT_STOP
 };
 
+/* That a run failed is daily life, all else is somebody's mistake or a forgery. */
 static void skip(struct publisher *pub, const char *reason, const char *owner, const char *run,
                  const char *why)
 {
     metric_add(pub->m.skipped, 1, reason, NULL);
-    log_event(LOG_WARN, "done.skipped", "reason", reason, "owner", owner, "run", run, "why", why,
-              NULL);
+    log_event(strcmp(reason, "not_finished") ? LOG_WARN : LOG_INFO, "done.skipped", "reason",
+              reason, "owner", owner, "run", run, "why", why, NULL);
 }
 
 /* --- the message: the run's name, and no word of it is believed --- */
@@ -198,7 +199,7 @@ static enum outcome publish(struct publisher *pub, struct part *p, const struct 
         return OUT_KNOWN;
     arena_reset(&pub->arena);
     if ((rc = release_load(pub, name, r, &why, e)) == 0) {
-        skip(pub, "not_finished", name->owner, name->run, why);
+        skip(pub, r->end.run ? "not_finished" : "unknown_run", name->owner, name->run, why);
         e->code = 0;
         return OUT_NOTHING;
     }
