@@ -150,6 +150,8 @@ static void test_gate_and_order(void **state)
 
 static void test_hostile(void **state)
 {
+    static const char other[] = "{\"owner\":\"other\",\"run\":\"r9\",\"state\":\"FAILED\","
+                                "\"attempt\":1,\"time_ms\":1}";
     static char big[100000];
 
     (void)state;
@@ -170,10 +172,7 @@ static void test_hostile(void **state)
     facts_send(&w.f, "tripline.done", NULL, "{}", 2);
     facts_send(&w.f, "tripline.done", "acme/r9", NULL, 0);
     facts_send(&w.f, "tripline.done", "acme/r9", big, sizeof big);
-    facts_send(&w.f, "tripline.done", "acme/r9",
-               "{\"owner\":\"other\",\"run\":\"r9\",\"state\":\"FAILED\",\"attempt\":1,"
-               "\"time_ms\":1}",
-               72);
+    facts_send(&w.f, "tripline.done", "acme/r9", other, strlen(other));
     facts_run(&w.f, &(struct fact){.run = "good"});
     facts_done(&w.f, "acme", "good");
     serve(4000);
@@ -181,6 +180,7 @@ static void test_hostile(void **state)
     assert_int_equal(events("acme", "good").count, 1);
     assert_int_equal(world_logged(&w, "done.skipped"), 3 + 6);
     assert_int_equal(world_logged(&w, "run.unpublishable"), 3);
+    assert_non_null(strstr(w.log.data, "the key says acme/r9, the value other/r9"));
     assert_true(facts_open(&w.f, "acme", "broken")); /* an operator can still find it */
     assert_true(settled());
 }
