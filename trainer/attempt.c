@@ -11,7 +11,8 @@
 #include "platform/clock/clock.h"
 
 #define TELL_MS  500
-#define WATCH_MS 2000 /* between looks at how far ingest is, at most */
+#define TURN_MS  60000 /* of waiting for ingest in one attempt */
+#define WATCH_MS 2000  /* between looks at how far ingest is, at most */
 
 /* ---- does it still matter? --------------------------------------------------------------------
  */
@@ -115,17 +116,27 @@ static int go_on(void *arg, struct err *e)
     return attempt_go_on(arg, e);
 }
 
+/* How long it may still take: the time of acceptance counts, not this attempt's. */
+static int check_waited(struct attempt *a, int64_t until_ms, const char *why, struct err *e)
+{
+    if (clock_wall_ms(a->t->p.clock) >= a->job.accepted->time_ms + a->t->o.wait_ms)
+        return err_set(e, ERR_CONFIG, "waited %lld s for the dataset: %s (does ingest run?)",
+                       (long long)(a->t->o.wait_ms / 1000), why);
+    a->waiting = clock_mono_ms(a->t->p.clock) >= until_ms;
+    if (a->waiting) /* other runs have their turn meanwhile */
+        return err_set(e, ERR_TIMEOUT, "still waiting: %s", why);
+    return 0;
+}
+
 static int wait_for_ingest(struct attempt *a, const struct snapshot_task *s, struct err *e)
 {
-    struct clock *c = a->t->p.clock;
-    int64_t until = clock_mono_ms(c) + a->t->o.wait_ms, pause = 100;
+    int64_t until = clock_mono_ms(a->t->p.clock) + TURN_MS, pause = 100;
     char why[256] = "", told[256] = "";
     int rc;
 
     while ((rc = snapshot_reached(s, why, e)) == 0) {
-        if (clock_mono_ms(c) >= until)
-            return err_set(e, ERR_CONFIG, "waited %lld s for the dataset: %s (does ingest run?)",
-                           (long long)(a->t->o.wait_ms / 1000), why);
+        if ((rc = check_waited(a, until, why, e)) < 0)
+            return rc;
         if (strcmp(why, told) != 0)
             lines_text(a, "waiting", why);
         memcpy(told, why, sizeof told);
@@ -201,10 +212,15 @@ static void say_end(struct attempt *a, const char *what, const char *why)
 
 static enum attempt_outcome conclude(struct attempt *a, struct run_end *end, struct err *e)
 {
+    int meant = end->state;
+
     end->attempt = (int64_t)a->n;
     say_end(a, job_state_names[end->state], end->reason ? end->reason : "");
-    if (job_end(&a->w->actor, &a->ref, JOB_STARTED, &a->job, &a->arena, end, e) == 0)
+    if (job_end(&a->w->actor, &a->ref, JOB_STARTED, &a->job, &a->arena, end, e) == 0) {
+        if (end->state != meant)
+            say_end(a, job_state_names[end->state], "this end was first");
         return ATTEMPT_OVER;
+    }
     log_error("run.end", e, "owner", a->ref.owner, "run", a->ref.run, NULL);
     return err_class(e->code) == ERR_CLASS_STOP ? ATTEMPT_BROKEN : ATTEMPT_AGAIN;
 }
@@ -272,7 +288,7 @@ static enum attempt_outcome judge(struct attempt *a, int rc, struct run_end *end
         return crashed(a, e);
     if (rc == ERR_CANCELLED || err_class(rc) == ERR_CLASS_RETRY) {
         hand_over(a, e->text);
-        return ATTEMPT_AGAIN;
+        return a->waiting ? ATTEMPT_LATER : ATTEMPT_AGAIN;
     }
     if (err_class(rc) == ERR_CLASS_REJECT || rc == ERR_CONFIG)
         return fail_run(a, e);

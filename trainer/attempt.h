@@ -39,6 +39,7 @@ struct attempt {
     _Atomic bool over;   /* the heartbeat may go */
     struct task *heartbeat;
 
+    bool waiting; /* its turn of waiting for ingest is over */
     struct snapshot snapshot;
     char snapshot_sha256[SHA256_HEX];
     char backbone[TRAINER_PATH_MAX]; /* its folder in the cache */
@@ -54,6 +55,7 @@ struct attempt {
 enum attempt_outcome {
     ATTEMPT_OVER,  /* the run has ended: the item leaves the queue */
     ATTEMPT_AGAIN, /* the run goes back to the queue */
+    ATTEMPT_LATER, /* as AGAIN, behind the owner's other runs: it waits for its documents */
     ATTEMPT_LOST,  /* another attempt goes on with it */
     ATTEMPT_BROKEN /* this service can't go on; *e says why */
 };

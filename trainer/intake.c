@@ -129,6 +129,8 @@ static int read_watermarks(struct intake *in, const struct job_ref *r, const cha
     rc = bus_partitions(in->t->p.bus, topic, &count, e);
     if (rc == ERR_NOT_FOUND) /* what is in S3 may still do */
         return 0;
+    if (rc == ERR_DENIED) /* one owner's trouble, not the service's */
+        return err_set(e, ERR_UNSUPPORTED, "the trainer has no right to read topic %s", topic);
     if (rc < 0)
         return rc;
     if (!(list = arena_array(&in->arena, (size_t)count + 1, sizeof *list)))
@@ -282,10 +284,13 @@ static int take(struct intake *in, const struct bus_message *m, struct err *e)
         *e = why;
         return rc;
     }
-    if (rc == 0 && (rc = job_ref_set(&r, owner, job.run, &why)) == 0 && job.kind == JOB_FIT)
-        return accept_job(in, &r, m, &job, sha256, e);
-    if (rc == 0)
-        return cancel(in, &r, m, &job, e);
+    if (rc == 0 && (rc = job_ref_set(&r, owner, job.run, &why)) == 0) {
+        rc = job.kind == JOB_FIT ? accept_job(in, &r, m, &job, sha256, e)
+                                 : cancel(in, &r, m, &job, e);
+        if (rc >= 0 || err_class(rc) != ERR_CLASS_REJECT)
+            return rc;
+        why = *e; /* well formed, and yet it can't be taken */
+    }
     return bad_job(in, owner, m, &why, e);
 }
 

@@ -14,7 +14,8 @@
 
 #define BACKOFF_MS     1000
 #define BACKOFF_CAP_MS 30000
-#define RACES          8 /* for an attempt's number */
+#define RACES          8    /* for an attempt's number */
+#define LAST_PRIORITY  -100 /* the lowest that a job may have */
 
 /* The number of max_attempts that is left to this run, its history and its checkpoints. */
 static int read_run(struct attempt *a, struct job_attempts *history, struct err *e)
@@ -155,20 +156,34 @@ static enum attempt_outcome attempt_run(struct attempt *a, struct err *e)
     return (enum attempt_outcome)rc;
 }
 
+/* Behind the owner's other runs. Between the two calls a crash leaves it to a sweep. */
+static int put_behind(struct worker *w, const struct job_ref *r, struct err *e)
+{
+    struct trainer *t = w->t;
+    int rc = board_release(t->p.board, &t->queue, r->owner, r->run, w->holder, true, e);
+
+    return rc < 0 ? rc
+                  : board_push(t->p.board, &t->queue, r->owner, r->run, LAST_PRIORITY,
+                               clock_wall_ms(t->p.clock), e);
+}
+
 /* ATTEMPT_LOST: whoever has it, has the lease. */
 static void release(struct worker *w, const struct job_ref *r, enum attempt_outcome outcome)
 {
     struct trainer *t = w->t;
     struct err e = ERR_INIT;
+    int rc;
 
-    if (outcome != ATTEMPT_LOST && job_board_usable(t))
-        job_board_fine(t,
-                       board_release(t->p.board, &t->queue, r->owner, r->run, w->holder,
-                                     outcome == ATTEMPT_OVER, &e),
-                       &e);
+    if (outcome == ATTEMPT_LOST || !job_board_usable(t))
+        return;
+    if (outcome == ATTEMPT_LATER)
+        rc = put_behind(w, r, &e);
+    else
+        rc = board_release(t->p.board, &t->queue, r->owner, r->run, w->holder,
+                           outcome == ATTEMPT_OVER, &e);
+    job_board_fine(t, rc, &e);
 }
 
-/* What makes an attempt useless for now, S3 above all, must not eat the attempts one by one. */
 static enum attempt_outcome work_on(struct worker *w, const char *owner, const char *run,
                                     struct err *e)
 {

@@ -77,6 +77,55 @@ static void gives_up_waiting(void **state)
     world_close(&w);
 }
 
+/* A run that waits longer gives its turn to others, and loses no attempt by that. */
+static void waiting_blocks_nobody(void **state)
+{
+    struct world w;
+    struct node n;
+
+    world_open(&w, 40);
+    w.wait_ms = 30 * MINUTE;
+    world_documents(&w, 10, 4);
+    world_job(&w, "r1", ",\"priority\":5,\"max_attempts\":1");
+    node_start(&n, &w, "a", 0);
+    world_run(&w, 5000);
+    world_message(&w, "other",
+                  "{\"run\":\"other\",\"dataset\":\"none\",\"model\":\"m\","
+                  "\"backbone\":\"tiny\"}"); /* ends at once, in its turn */
+    assert_int_equal(world_until_end(&w, "other", 3 * MINUTE), JOB_FAILED);
+    assert_int_equal(world_state(&w, "r1"), -1);
+    world_documents(&w, 10, 12);
+    assert_int_equal(world_until_end(&w, "r1", 5 * MINUTE), JOB_FINISHED);
+    assert_int_equal(w.children, 1);
+    node_stop(&n);
+    world_close(&w);
+}
+
+/* A new topic under the old name: the old chain's end says nothing of it. */
+static void recreated_topic_is_awaited(void **state)
+{
+    static const struct bus_topic topic = {"tripline.docs.acme.news", 1, NULL};
+    struct world w;
+    struct node n;
+    struct err e = ERR_INIT;
+
+    world_open(&w, 41);
+    world_documents(&w, 12, 12);
+    assert_int_equal(bus_mem_delete_topic(w.bus, topic.name, &e), 0);
+    assert_int_equal(bus_create_topics(w.bus, &topic, 1, &e), 0);
+    world_documents(&w, 5, 0);
+    world_job(&w, "r1", "");
+    node_start(&n, &w, "a", 0);
+    world_run(&w, 20000);
+    assert_false(world_has(&w, "owners/acme/runs/r1/snapshot.json"));
+    w.incarnation = 1;
+    world_documents(&w, 5, 5);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+    world_check_finished(&w, "r1");
+    node_stop(&n);
+    world_close(&w);
+}
+
 static void empty_dataset_fails(void **state)
 {
     struct world w;
@@ -488,6 +537,8 @@ int main(void)
         cmocka_unit_test(finishes),
         cmocka_unit_test(waits_for_ingest),
         cmocka_unit_test(gives_up_waiting),
+        cmocka_unit_test(waiting_blocks_nobody),
+        cmocka_unit_test(recreated_topic_is_awaited),
         cmocka_unit_test(empty_dataset_fails),
         cmocka_unit_test(unknown_backbone_fails),
         cmocka_unit_test(duplicates_and_other_jobs),

@@ -202,6 +202,7 @@ void world_open(struct world *w, uint64_t seed)
     log_sink(no_line, NULL);
     w->steps = 10;
     w->step_ms = 500;
+    w->wait_ms = 60000;
     ok(clock_sim(&w->clock, seed, &e), &e);
     ok(bus_mem(&w->bus, w->clock, &e), &e);
     ok(blob_mem(&w->blob, w->clock, &e), &e);
@@ -274,7 +275,8 @@ void world_cancel(struct world *w, const char *run)
 
 static void put_segment(struct world *w, int first, int next)
 {
-    struct segment_name name = {.owner = OWNER, .dataset = DATASET, .first = first};
+    struct segment_name name = {
+        .owner = OWNER, .dataset = DATASET, .incarnation = w->incarnation, .first = first};
     struct segment_writer *writer = NULL;
     char key[KEY_MAX], id[32], value[128], sha256[SHA256_HEX];
     struct err e = ERR_INIT;
@@ -315,7 +317,8 @@ void world_documents(struct world *w, int docs, int ingested)
         send(w, "tripline.docs." OWNER "." DATASET, "k", "{}");
     while (at < ingested) {
         int next = at + 4 < ingested ? at + 4 : ingested;
-        struct segment_name name = {.owner = OWNER, .dataset = DATASET, .first = at};
+        struct segment_name name = {
+            .owner = OWNER, .dataset = DATASET, .incarnation = w->incarnation, .first = at};
         char key[KEY_MAX];
 
         ok(key_segment(&name, key, &e), &e);
@@ -358,7 +361,7 @@ void node_start(struct node *n, struct world *w, const char *name, long crash_at
     o.heartbeat_ms = 500;
     o.poll_ms = 200;
     o.sweep_ms = 10000;
-    o.wait_ms = 60000;
+    o.wait_ms = w->wait_ms;
     o.log_ms = 1000;
     ok(trainer_new(&n->trainer, &o, &p, &e), &e);
     ok(clock_go(w->clock, name, run_node, n, &n->task, &e), &e);

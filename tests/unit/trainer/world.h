@@ -43,11 +43,12 @@ struct world {
     struct keys keys;
     char folder[64];
     enum script script;
-    int steps;    /* of a whole training; 10 */
-    int step_ms;  /* 500 */
-    int children; /* started */
-    int resumed;  /* of those that found a checkpoint */
-    bool no_docs;
+    int steps;            /* of a whole training; 10 */
+    int step_ms;          /* 500 */
+    int children;         /* started */
+    int resumed;          /* of those that found a checkpoint */
+    int64_t wait_ms;      /* for ingest; 60000 */
+    uint64_t incarnation; /* of segments that are put */
 };
 
 /* One trainer with its faults. */
