@@ -236,6 +236,24 @@ static void test_parked_then_crash(void **state)
     assert_false(facts_open(&w.f, "bare", "r1"));
 }
 
+static void forget_offsets(void)
+{
+    const struct bus_consumer_options o = {.group = "tripline.publisher",
+                                           .topics = (const char *const[]){"tripline.done"},
+                                           .topic_count = 1};
+    struct bus_consumer *c = NULL;
+    struct bus_message *m = NULL;
+    int i;
+
+    ok(bus_consumer_open(w.f.bus, &o, &c, &e));
+    ok(bus_poll(c, 0, &m, &e));
+    if (m)
+        bus_message_free(c, m);
+    for (i = 0; i < 2; i++)
+        ok(bus_commit(c, "tripline.done", i, 0, &e));
+    bus_consumer_free(c);
+}
+
 /* The committed offset is lost; `published` alone must keep old runs from a second event. */
 static void test_published_replay(void **state)
 {
@@ -250,8 +268,7 @@ static void test_published_replay(void **state)
     }
     serve(5000);
     assert_int_equal(events("acme", NULL).count, 40);
-    ok(bus_mem_delete_topic(w.f.bus, "tripline.done", &e));
-    ok(bus_create_topics(w.f.bus, &(struct bus_topic){"tripline.done", 2, NULL}, 1, &e));
+    forget_offsets();
     for (i = 0; i < 50; i++) {
         snprintf(run, sizeof run, "r%d", i);
         if (i >= 40)
@@ -261,6 +278,26 @@ static void test_published_replay(void **state)
     serve(5000);
     assert_int_equal(events("acme", NULL).count, 50);
     assert_int_equal(current_n("acme", "search"), 50);
+}
+
+/* However long it is: the last record counts as the first. */
+static void test_published_to_its_end(void **state)
+{
+    char id[40];
+    int i;
+
+    (void)state;
+    for (i = 0; i < 2000; i++) {
+        snprintf(id, sizeof id, "acme/old-%d", i);
+        facts_send(&w.f, "tripline.published", id, "{}", 2);
+    }
+    facts_run(&w.f, &(struct fact){.run = "r1"});
+    facts_send(&w.f, "tripline.published", "acme/r1", "{}", 2);
+    facts_done(&w.f, "acme", "r1");
+    serve(4000);
+    assert_int_equal(events("acme", NULL).count, 0);
+    assert_false(facts_open(&w.f, "acme", "r1"));
+    assert_true(settled());
 }
 
 static void test_uneven_topics(void **state)
@@ -355,14 +392,28 @@ static void test_open_transaction_of_the_dead(void **state)
 
 /* --- races for a version --- */
 
+static void put_version(struct world *x, int n)
+{
+    char body[400], key[80];
+
+    snprintf(key, sizeof key, "owners/acme/models/search/%d.json", n);
+    snprintf(body, sizeof body,
+             "{\"owner\":\"acme\",\"model\":\"search\",\"n\":%d,\"run\":\"other\",\"attempt\":1,"
+             "\"manifest_sha256\":"
+             "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\","
+             "\"nonce\":\"x\",\"time_ms\":1}",
+             n);
+    ok(blob_create(x->f.blob, key, body, strlen(body), &e));
+}
+
 static void rival(struct world *x)
 {
-    static const char body[] =
-        "{\"owner\":\"acme\",\"model\":\"search\",\"n\":1,\"run\":\"other\",\"attempt\":1,"
-        "\"manifest_sha256\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\","
-        "\"nonce\":\"x\",\"time_ms\":1}";
+    put_version(x, 1);
+}
 
-    ok(blob_create(x->f.blob, "owners/acme/models/search/1.json", body, strlen(body), &e));
+static void late_rival(struct world *x)
+{
+    put_version(x, 2);
 }
 
 static void test_version_race(void **state)
@@ -376,6 +427,19 @@ static void test_version_race(void **state)
     assert_null(w.hook);
     assert_int_equal(current_n("acme", "search"), 2);
     assert_string_equal(events("acme", "r1").event.data->reindex->previous_run, "other");
+}
+
+/* Version 2 is made, and perhaps told, while version 1 is on its way to the topic. */
+static void test_told_in_the_wrong_order(void **state)
+{
+    (void)state;
+    facts_run(&w.f, &(struct fact){.run = "r1"});
+    facts_done(&w.f, "acme", "r1");
+    w.hook_call = "flush";
+    w.hook = late_rival;
+    serve(3000);
+    assert_null(w.hook);
+    assert_int_equal(current_n("acme", "search"), 2);
 }
 
 /* The copy on the topic is behind: it is repaired at the start, from S3. */
@@ -405,10 +469,12 @@ int main(void)
         CASE(test_missing_topic),
         CASE(test_parked_then_crash),
         CASE(test_published_replay),
+        CASE(test_published_to_its_end),
         CASE(test_uneven_topics),
         CASE(test_zombie),
         CASE(test_open_transaction_of_the_dead),
         CASE(test_version_race),
+        CASE(test_told_in_the_wrong_order),
         CASE(test_repair),
     };
 
