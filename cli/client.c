@@ -3,10 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "platform/base/file.h"
 #include "platform/base/text.h"
 #include "platform/board/board.h"
 #include "platform/proc/signals.h"
@@ -161,11 +159,8 @@ int client_open_stores(struct client *c, const struct client_options *o, unsigne
     return c->settings.redis.address ? client_open_board(c, e) : 0;
 }
 
-int client_write_secret(const char *path, const void *bytes, size_t n, struct err *e)
+void client_board_failed(struct client *c, const struct err *why)
 {
-    mode_t before = umask(077);
-    int rc = file_write(path, bytes, n, e);
-
-    umask(before);
-    return rc;
+    c->board_down = true;
+    fprintf(stderr, "tripline: going on with S3 alone: %s\n", why->text);
 }

@@ -58,8 +58,8 @@ int client_open_stores(struct client *c, const struct client_options *o, unsigne
 /* Redis alone, for commands that can do without it; it needs an address. */
 int client_open_board(struct client *c, struct err *e);
 
-/* A file that only its owner can read, whole or not at all. */
-int client_write_secret(const char *path, const void *bytes, size_t n, struct err *e);
+/* Says so once, on stderr; S3 is asked instead from then on. */
+void client_board_failed(struct client *c, const struct err *why);
 
 /* ERR_CONFIG that says how, unless an owner is set. */
 int client_need_owner(const struct client *c, struct err *e);

@@ -75,7 +75,7 @@ static int store(const struct client *c, struct err *e)
     buf_str(&b, "# Written by `tripline login`. The environment wins over it.\n");
     conf_save(c->conf, &b);
     if (rc == 0 && (rc = buf_check(&b, c->profile, e)) == 0)
-        rc = client_write_secret(c->profile, b.data, b.len, e);
+        rc = file_write_secret(c->profile, b.data, b.len, e);
     buf_release(&b);
     return rc;
 }

@@ -195,7 +195,7 @@ static int write_profile(const struct making *m, const char *path, struct err *e
                    m->owner, m->password);
     buf_printf(&b, "[tripline]\nprefix = %s\nowner = %s\n", s->tripline.prefix, m->owner);
     if ((rc = buf_check(&b, "the profile", e)) == 0)
-        rc = client_write_secret(path, b.data, b.len, e);
+        rc = file_write_secret(path, b.data, b.len, e);
     buf_release(&b);
     return rc;
 }

@@ -4,6 +4,7 @@
 
 #include "cli/view.h"
 #include "platform/blob/blob.h"
+#include "platform/clock/clock.h"
 #include "schemas/model.h"
 
 #define ARENA_MAX ((size_t)64 << 20)
@@ -35,7 +36,7 @@ static void put_time(struct buf *b, const char *name, int64_t ms)
     buf_printf(b, "%-10s %s\n", name, text);
 }
 
-static void put_status(const struct view *v, struct buf *b)
+static void put_status(const struct view *v, int64_t now_ms, struct buf *b)
 {
     const struct run_status *s = &v->status;
     size_t i;
@@ -59,6 +60,9 @@ static void put_status(const struct view *v, struct buf *b)
     put_time(b, "updated", s->updated_ms);
     if (!v->live)
         buf_str(b, "(from S3: Redis does not have it)\n");
+    else if (!v->ended && s->state == JOB_STARTED && s->updated_ms != RECORD_NO_INT)
+        buf_printf(b, "%-10s %lld s ago\n", "heard of",
+                   (long long)((now_ms - s->updated_ms) / 1000));
 }
 
 static int print_status(struct client *c, const char *run, bool json, struct err *e)
@@ -74,7 +78,7 @@ static int print_status(struct client *c, const char *run, bool json, struct err
         if (json && (rc = run_status_write(&v.status, RECORD_JSON, &b, e)) == 0)
             buf_char(&b, '\n');
         if (!json)
-            put_status(&v, &b);
+            put_status(&v, clock_wall_ms(c->ports.clock), &b);
         if (rc == 0)
             rc = cli_print(&b, e);
     }

@@ -38,7 +38,7 @@ struct remote {
     struct progress *progress;
     struct view view;
     int phase; /* shown; -1: none */
-    int64_t attempt;
+    int64_t attempt, steps;
     bool announced;
     struct buf event; /* the model-ready event, for people */
 };
@@ -163,9 +163,11 @@ static void show_status(struct remote *r)
     const struct run_status *s = &r->view.status;
     char note[96] = "";
 
-    if (s->state == JOB_STARTED && (s->phase != r->phase || s->attempt != r->attempt)) {
+    if (s->state == JOB_STARTED && (s->phase != r->phase || s->attempt != r->attempt ||
+                                    (s->phase == PHASE_TRAINING && s->steps != r->steps))) {
         r->phase = s->phase;
         r->attempt = s->attempt;
+        r->steps = s->steps;
         progress_step(r->progress, job_phase_names[s->phase],
                       s->phase == PHASE_TRAINING ? s->steps : 0, "steps");
     }

@@ -83,7 +83,7 @@ static void look_at_board(struct lines *l)
         key_board(&c->keys, BOARD_LOG, c->owner, l->run, key, &e) < 0)
         return;
     if (board_tail(c->ports.board, key, l->board_from, each_board_line, l, &e) < 0)
-        c->board_down = true;
+        client_board_failed(c, &e);
 }
 
 /* ---- S3 ----------------------------------------------------------------------------------------

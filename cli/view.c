@@ -53,14 +53,14 @@ static int each_field(void *arg, const char *name, const char *value, size_t len
 static bool ask_board(struct client *c, const char *run, struct arena *a, struct view *v)
 {
     struct filling f = {a, &v->status, 0};
-    struct err ignored = ERR_INIT;
+    struct err why = ERR_INIT;
     char key[KEY_MAX];
 
     if (!c->ports.board || c->board_down ||
-        key_board(&c->keys, BOARD_STATUS, c->owner, run, key, &ignored) < 0)
+        key_board(&c->keys, BOARD_STATUS, c->owner, run, key, &why) < 0)
         return false;
-    if (board_each(c->ports.board, key, each_field, &f, &ignored) < 0)
-        c->board_down = true;
+    if (board_each(c->ports.board, key, each_field, &f, &why) < 0)
+        client_board_failed(c, &why);
     return f.fields > 0;
 }
 

@@ -19,7 +19,7 @@ step() {
 }
 
 "$ROOT/scripts/setup.sh" ${local_only:+local}
-"$ROOT/scripts/build.sh"
+"$ROOT/scripts/build.sh" tripline tripline-ingest tripline-trainer tripline-publisher
 tripline=$ROOT/build/bin/tripline
 [ -x "$tripline" ] || die "the build left no build/bin/tripline"
 BEGAN=$(now_ms)
@@ -67,19 +67,19 @@ trap 'exit 143' TERM
 eval "$("$ROOT/scripts/stack.sh" env --dir "$work/stack")"
 export XDG_CONFIG_HOME=$work/config   # the demo's profile is not the user's
 
-step "An owner: topics, rights, a place in the bucket"
+step "An owner: topics, rights, a place in the bucket; a profile; the backbone, for all owners"
 tripline owner create demo
 tripline login --owner demo
+tripline backbone push minilm "$backbone" --operator
 
-run=demo-$(date +%s)
 step "push: documents through Kafka, ingest writes segments to S3"
-tripline push "$work/train.csv" --dataset glosses
-tripline push "$work/test.csv" --dataset glosses --split eval
+tripline push glosses "$work/train.csv"
+tripline push glosses "$work/test.csv" --split eval
 
 step "fit: a job message; a worker fine-tunes; the publisher announces; the model is pulled and verified"
 rm -rf "$work/model"
-tripline fit --dataset glosses --model "$backbone" --run "$run" --epochs "$EPOCHS" --seed 1 \
-    --follow --pull --out "$work/model"
+tripline fit --dataset glosses --backbone minilm --model glosses --epochs "$EPOCHS" --seed 1 \
+    --follow --pull "$work/model"
 
 step "Before and after, on the held-out documents"
 tripline eval "$backbone" "$work/test.csv" --k 20 --json >"$work/before.json"

@@ -24,25 +24,20 @@ servers=$DIR/servers
 up() {
     local name
     "$ROOT/scripts/setup.sh"
-    "$ROOT/scripts/build.sh"
+    "$ROOT/scripts/build.sh" tripline "${SERVICES[@]/#/tripline-}"
     mkdir -p "$DIR"
     chmod 700 "$DIR"
     exec 9>"$DIR/lock"
     flock -w 300 9 || die "another start or stop of $DIR does not end"
     "$ROOT/scripts/servers.sh" start "$servers" 9>&-
     . "$servers/env"
-    for name in "${SERVICES[@]}"; do
-        [ -x "$ROOT/build/bin/tripline-$name" ] || continue
-        running "$name" || start_service "$name"
-    done
-    for name in "${SERVICES[@]}"; do
-        [ ! -x "$ROOT/build/bin/tripline-$name" ] || wait_ready "$name"
-    done
+    for name in "${SERVICES[@]}"; do running "$name" || start_service "$name"; done
+    for name in "${SERVICES[@]}"; do wait_ready "$name"; done
 }
 
 start_service() { # its settings are the environment's; metrics and health on a free port, kept in NAME.port
     pick_port >"$DIR/$1.port"
-    TRIPLINE_HTTP_ADDRESS=127.0.0.1:$(cat "$DIR/$1.port") launch "$1" "$ROOT/build/bin/tripline-$1"
+    TRIPLINE_HTTP_ADDRESS=127.0.0.1:$(cat "$DIR/$1.port") TRIPLINE_TRAINER_WORK=$DIR/trainer launch "$1" "$ROOT/build/bin/tripline-$1"
 }
 
 wait_ready() {
@@ -76,9 +71,10 @@ explain() {
 
   eval "\$(./dev env)"                     the servers as shell variables, tripline in PATH
   tripline owner create acme              topics, rights and a place for an owner
-  tripline login --owner acme
-  tripline push train.csv --dataset intents
-  tripline fit --dataset intents --follow --pull
+  tripline login --owner acme             stores a profile, after trying it
+  tripline backbone push minilm $CACHE/backbones/all-MiniLM-L6-v2 --operator
+  tripline push intents train.csv
+  tripline fit --dataset intents --backbone minilm --follow --pull model
   ./dev down                              stops all (--wipe: forgets all)
 TEXT
 }

@@ -72,7 +72,7 @@ static int write_all(int fd, const char *bytes, size_t n)
     return 0;
 }
 
-int file_write(const char *path, const void *bytes, size_t n, struct err *e)
+static int write_mode(const char *path, const void *bytes, size_t n, mode_t mode, struct err *e)
 {
     char tmp[PATH_MAX];
     int fd, rc = 0;
@@ -82,7 +82,7 @@ int file_write(const char *path, const void *bytes, size_t n, struct err *e)
     fd = mkostemp(tmp, O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, ERR_IO, "%s: creating", path);
-    if (write_all(fd, bytes, n) < 0 || fchmod(fd, 0644) < 0 || fsync(fd) < 0)
+    if (write_all(fd, bytes, n) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0)
         rc = err_errno(e, ERR_IO, "%s: writing", path);
     if (close(fd) < 0 && rc == 0)
         rc = err_errno(e, ERR_IO, "%s: closing", path);
@@ -91,6 +91,16 @@ int file_write(const char *path, const void *bytes, size_t n, struct err *e)
     if (rc < 0)
         unlink(tmp);
     return rc;
+}
+
+int file_write(const char *path, const void *bytes, size_t n, struct err *e)
+{
+    return write_mode(path, bytes, n, 0644, e);
+}
+
+int file_write_secret(const char *path, const void *bytes, size_t n, struct err *e)
+{
+    return write_mode(path, bytes, n, 0600, e);
 }
 
 int file_mkdirs(const char *path, struct err *e)

@@ -14,6 +14,9 @@ int file_read(const char *path, struct buf *b, struct err *e);
 /* Writes `path` by a temporary file beside it, fsync and rename: it is never seen half-written. */
 int file_write(const char *path, const void *bytes, size_t n, struct err *e);
 
+/* The same, and nobody but its owner can read it at any time. */
+int file_write_secret(const char *path, const void *bytes, size_t n, struct err *e);
+
 /* As mkdir -p, mode 0777 less umask. */
 int file_mkdirs(const char *path, struct err *e);
 
