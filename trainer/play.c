@@ -98,19 +98,29 @@ static int write_orders(const struct attempt *a, struct err *e)
     return rc;
 }
 
+/* Sanitizers reserve address space by the terabyte: no limit holds with them. */
+static uint64_t memory_of(const struct attempt *a)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return 0;
+#else
+    int64_t asked = a->job.limits->memory_bytes, most = a->t->o.max_memory_bytes;
+
+    return (uint64_t)(asked < most ? asked : most);
+#endif
+}
+
 static int start(struct play *p, struct err *e)
 {
     const struct attempt *a = p->a;
     const struct trainer_options *o = &a->t->o;
     const char *argv[] = {o->program, "--child", a->folder, NULL};
     const char *env[] = {NULL};
-    int64_t memory = a->job.limits->memory_bytes;
-    struct child_spec spec = {
-        .argv = argv,
-        .env = env,
-        .folder = a->folder,
-        .memory_bytes = (uint64_t)(memory < o->max_memory_bytes ? memory : o->max_memory_bytes),
-        .file_bytes = (uint64_t)o->work_bytes};
+    struct child_spec spec = {.argv = argv,
+                              .env = env,
+                              .folder = a->folder,
+                              .memory_bytes = memory_of(a),
+                              .file_bytes = (uint64_t)o->work_bytes};
 
     return child_start(a->t->p.child, &spec, &p->child, e);
 }
