@@ -323,11 +323,16 @@ static int tick(struct publisher *pub, struct part *p, struct err *e)
 int watch_tick(struct publisher *pub, struct err *e)
 {
     struct part *p;
+    bool fenced;
     int rc;
 
-    for (p = pub->parts; p; p = p->link)
+    for (p = pub->parts; p; p = p->link) {
+        fenced = p->state == PART_FENCE && clock_mono_ms(pub->p.clock) >= p->due_ms;
         if ((rc = tick(pub, p, e)) < 0)
             return rc;
+        if (fenced) /* it may wait long for an open transaction: poll between two of them */
+            return 0;
+    }
     return 0;
 }
 
