@@ -255,6 +255,25 @@ static void optimiser(size_t count)
            28.0 * (double)count);
 }
 
+/* The best of a hundred rounds. */
+static double peak_gflops(struct backend *b)
+{
+    double best = 0;
+
+    for (int i = 0; i < 100; i++) {
+        struct timespec from, to;
+        double done, seconds;
+
+        clock_gettime(CLOCK_MONOTONIC, &from);
+        done = cpu_peak_round(b);
+        clock_gettime(CLOCK_MONOTONIC, &to);
+        seconds = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+        if (seconds > 0 && done / seconds > best)
+            best = done / seconds;
+    }
+    return best * 1e-9;
+}
+
 int main(int argc, char **argv)
 {
     static const int rows[] = {100, 240, 480, 960};
@@ -266,7 +285,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_kernels: %s\n", e.text);
         return 64;
     }
-    peak = cpu_peak_gflops(backend);
+    peak = peak_gflops(backend);
     printf("%s, peak %.1f GFLOP/s on one core\n", backend->fingerprint, peak);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         linear(rows[i], HIDDEN, HIDDEN, ACT_NONE, "");

@@ -4,8 +4,9 @@
 
 #include "trainer/engine/backend/backend.h"
 
-/* Single-precision GFLOP/s of the calling thread in dependent multiply-adds of the backend's
- * instruction set; takes about 50 ms. `b` is a cpu backend. */
-double cpu_peak_gflops(struct backend *b);
+/* Runs dependent-free chains of single-precision multiply-adds of the backend's instruction set on
+ * the calling thread for about half a millisecond and returns how many operations that were: the
+ * caller times it. `b` is a cpu backend. */
+double cpu_peak_round(struct backend *b);
 
 #endif
