@@ -1,6 +1,7 @@
+#include "cli/cmd_watch.h"
+
 #include <string.h>
 
-#include "cli/cmd_watch.h"
 #include "cli/events.h"
 #include "platform/bus/bus.h"
 #include "platform/clock/clock.h"
