@@ -270,6 +270,8 @@ static int refused(struct kafka_consumer *c, const rd_kafka_message_t *m, struct
     const char *topic = m->rkt ? rd_kafka_topic_name(m->rkt) : "";
     struct held *h = m->rkt ? find(c, topic, m->partition) : NULL;
 
+    if (m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && topic[0] == '^')
+        return 0; /* a pattern that no topic matches yet is no failure */
     switch (m->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
     case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED: /* the rebalance that follows says it */
