@@ -139,7 +139,8 @@ int main(int argc, char **argv)
     struct err e = ERR_INIT;
     int rc;
 
-    signal(SIGPIPE, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN); /* a write then fails, with an error that can be told */
+    signal(SIGXFSZ, SIG_IGN);
     rc = dispatch(argc, argv, &e);
     if (rc >= 0)
         return rc; /* a command's own exit status */

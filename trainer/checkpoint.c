@@ -123,7 +123,7 @@ static int write_body(FILE *f, const struct checkpoint *c, struct engine *engine
         goto done;
     if (fwrite(prefix.data, 1, prefix.len, f) != prefix.len ||
         fwrite(head.data, 1, head.len, f) != head.len) {
-        rc = err_errno(e, ERR_IO, "checkpoint: writing");
+        rc = err_errno(e, ERR_IO, "its head");
         goto done;
     }
     rc = engine_save(engine, f, e);
@@ -158,7 +158,9 @@ static int write_file(const char *tmp, const struct checkpoint *c, struct engine
     if (!f)
         return err_errno(e, ERR_IO, "%s: creating", tmp);
     rc = write_body(f, c, engine, e);
-    if (rc == 0)
+    if (rc < 0)
+        err_wrap(e, "%s: writing", tmp);
+    else
         rc = write_digest(f, tmp, e);
     if (fclose(f) != 0 && rc == 0)
         rc = err_errno(e, ERR_IO, "%s: closing", tmp);

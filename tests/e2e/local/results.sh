@@ -1,0 +1,53 @@
+#!/bin/bash
+# results.sh TRIPLINE: what the local commands print, and that they agree with each other.
+. "$(dirname "${BASH_SOURCE[0]}")/world.sh"
+
+number() { # number FILE KEY: of one JSON line, the last with this name
+    grep -o "\"$2\":[-0-9.e+]*" "$1" | tail -1 | cut -d: -f2
+}
+
+fit model --eval test.csv --epochs 3 --set learning_rate=1e-3 --json > fit.json 2> fit.log
+[ "$(wc -l < fit.json)" = 1 ] || fail "fit --json: not one line"
+for key in after before dimension docs_per_s exact fingerprint loss manifest_sha256 out \
+    resumed_step seconds steps; do
+    grep -q "\"$key\":" fit.json || fail "fit --json has no $key"
+done
+[ "$(number fit.json dimension)" = 18 ] || fail "dimension"
+grep -q "\"manifest_sha256\":\"$(sha256sum < model/manifest.json | cut -d' ' -f1)\"" fit.json ||
+    fail "the manifest's hash"
+
+for what in backbone:before model:after; do
+    "$TRIPLINE" eval "${what%:*}" test.csv --json > eval.json
+    [ "$(wc -l < eval.json)" = 1 ] || fail "eval --json: not one line"
+    for key in precision_at_1 map_at_k recall_at_k mrr_at_k ndcg_at_k hit_at_k r_precision k; do
+        is=$(number eval.json "$key")
+        grep -o "\"${what#*:}\":{[^}]*}" fit.json > half.json
+        [ "$is" = "$(number half.json "$key")" ] || fail "$what: $key is $is in eval, else in fit"
+    done
+    [ "$(number eval.json documents)" = 40 ] || fail "documents"
+    [ "$(number eval.json excluded)" = 0 ] || fail "excluded"
+    grep -q '"docs_per_s":' eval.json || fail "docs_per_s"
+done
+"$TRIPLINE" eval model test.csv --k 5 | grep -q 'k = 5' || fail "--k"
+
+"$TRIPLINE" encode model test.csv --out one.npy --threads 1 --json > encode.json
+[ "$(number encode.json documents)" = 40 ] || fail "encode: documents"
+"$TRIPLINE" encode model test.csv --out two.npy --threads 2 > /dev/null
+cmp one.npy two.npy || fail "the vectors depend on the threads"
+cut -d, -f1 test.csv > texts.csv
+"$TRIPLINE" encode model texts.csv --out three.npy > /dev/null
+cmp one.npy three.npy || fail "the vectors depend on the labels"
+"$TRIPLINE" encode model/onnx/model.onnx test.csv --out four.npy > /dev/null
+cmp one.npy four.npy || fail "the .onnx itself is another model"
+
+"$TRIPLINE" inspect backbone --json > inspect.json
+[ "$(wc -l < inspect.json)" = 1 ] || fail "inspect --json: not one line"
+"$TRIPLINE" inspect backbone | grep -q 'last_hidden_state' || fail "inspect: the cut"
+
+# Tables for people, and a header row that may stand in any order.
+fit table --epochs 1 2> table.log > table.txt
+grep -q 'the model is in table' table.txt || fail "fit without --eval: $(cat table.txt)"
+awk -F, 'BEGIN { print "label,text" } { print $2 "," $1 }' test.csv > header.csv
+"$TRIPLINE" encode model header.csv --out five.npy > /dev/null
+cmp one.npy five.npy || fail "a header is not understood"
+echo "fit, eval, encode and inspect agree"
