@@ -60,10 +60,10 @@ if [ -n "$local_only" ]; then
 fi
 
 step "Kafka, S3 and Redis on free loopback ports; ingest, trainer, publisher"
-"$ROOT/scripts/stack.sh" up --dir "$work/stack" >/dev/null
 trap '"$ROOT/scripts/stack.sh" down --dir "$work/stack"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+"$ROOT/scripts/stack.sh" up --dir "$work/stack" >/dev/null
 eval "$("$ROOT/scripts/stack.sh" env --dir "$work/stack")"
 export XDG_CONFIG_HOME=$work/config   # the demo's profile is not the user's
 
