@@ -1,6 +1,7 @@
 #!/bin/bash
 # errors.sh TRIPLINE: every bad input ends with one line that says what is wrong, the status that
 # docs/cli.md lists, and nothing half-written.
+set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/world.sh"
 
 bad() { # bad STATUS TEXT COMMAND...: fails with this status, one line with this text, leaves nothing

@@ -1,6 +1,7 @@
 #!/bin/bash
 # kill.sh TRIPLINE: a run that is killed at random moments and begun again gives the same bytes as
 # one that nobody disturbed; a SIGTERM is answered by a checkpoint and a word.
+set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/world.sh"
 
 long=(--eval test.csv --epochs 150 --set checkpoint_steps=3 --set lanes=3)

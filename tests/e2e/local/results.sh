@@ -1,5 +1,6 @@
 #!/bin/bash
 # results.sh TRIPLINE: what the local commands print, and that they agree with each other.
+set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/world.sh"
 
 number() { # number FILE KEY: of one JSON line, the last with this name

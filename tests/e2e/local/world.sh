@@ -1,6 +1,5 @@
 # Sourced with the program as the script's argument: a folder of its own with a tiny backbone
 # (61 tokens, 20 positions), its tokenizer, and labeled documents; it goes with the script.
-set -euo pipefail
 TRIPLINE=$(realpath "$1")
 GOLDEN=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../golden")
 WORLD=$(mktemp -d)
