@@ -36,7 +36,7 @@ static int setup(void **state)
     f->state = calloc(1, sizeof *f->state);
     f->found = calloc(1, sizeof *f->found);
     memset(f->state->identity, 'a', SHA256_HEX - 1);
-    strcpy(f->state->fingerprint, "engine-1/cpu");
+    snprintf(f->state->fingerprint, sizeof f->state->fingerprint, "engine-1/cpu");
     f->state->exact = true;
     f->state->step = 7;
     f->state->loss = 0.25;
@@ -204,13 +204,13 @@ static void test_fingerprint(void **state)
     struct err e;
 
     put(f, 7, 2);
-    strcpy(f->state->fingerprint, "engine-1/other");
+    snprintf(f->state->fingerprint, sizeof f->state->fingerprint, "engine-1/other");
     assert_int_equal(resume(f, true, &e), ERR_CONFIG);
     assert_non_null(strstr(e.text, "engine-1/cpu"));
     assert_non_null(strstr(e.text, "engine-1/other"));
     assert_int_equal(resume(f, false, &e), 1);
     assert_false(f->found->exact);
-    strcpy(f->state->fingerprint, "engine-1/cpu");
+    snprintf(f->state->fingerprint, sizeof f->state->fingerprint, "engine-1/cpu");
     assert_int_equal(resume(f, false, &e), 1);
     assert_true(f->found->exact);
 }

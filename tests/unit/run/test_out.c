@@ -120,8 +120,7 @@ static void test_work_inside_out(void **state)
     struct world *w = *state;
     struct run_spec spec;
 
-    strcpy(w->work, w->out);
-    strcat(w->work, "/checkpoints");
+    snprintf(w->work, sizeof w->work, "%s/checkpoints", w->out);
     w->parameters.epochs = 3;
     w->stop_at = 5;
     spec = world_spec(w);
