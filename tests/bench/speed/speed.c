@@ -10,8 +10,9 @@
  * Each is answered by one line of JSON. End of input ends the program; with profile=1
  * it prints where the time of all but the first answer went.
  *
- * NAME: threads=2 lanes=2 length=64 classes=16 items=4 steps=200 profile=0
- * encode also writes EXCHANGE.f32, the vectors of the last pass.
+ * NAME: threads=2 lanes=2 length=64 classes=16 items=4 steps=200 profile=0 documents=0
+ * documents: encode only so many, 0: all. encode also writes EXCHANGE.f32, the vectors of the last
+ * pass.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@
 #include "trainer/evaluate.h"
 #include "trainer/learn/loss.h"
 
-enum number { THREADS, LANES, LENGTH, CLASSES, ITEMS, STEPS, PROFILE, NUMBERS };
+enum number { THREADS, LANES, LENGTH, CLASSES, ITEMS, STEPS, PROFILE, DOCUMENTS, NUMBERS };
 
 struct speed {
     bool train;
@@ -80,8 +81,8 @@ static long memory_kib(const char *field)
 static int parse(struct speed *s, int argc, char **argv, struct err *e)
 {
     static const char *const names[] = {
-        "threads=", "lanes=", "length=", "classes=", "items=", "steps=", "profile="};
-    static const long defaults[] = {2, 2, 64, 16, 4, 200, 0};
+        "threads=", "lanes=", "length=", "classes=", "items=", "steps=", "profile=", "documents="};
+    static const long defaults[] = {2, 2, 64, 16, 4, 200, 0, 0};
 
     memcpy(s->number, defaults, sizeof defaults);
     if (argc < 6 || (strcmp(argv[1], "train") != 0 && strcmp(argv[1], "encode") != 0))
@@ -119,6 +120,8 @@ static int open_tokens(struct speed *s, struct err *e)
     began = now_ms();
     rc = tokens_build(&s->tokens, s->documents, s->tokenizer, (int)s->number[LENGTH], e);
     s->tokenise_ms = now_ms() - began;
+    if (rc == 0 && !s->train && s->number[DOCUMENTS] > 0 && s->number[DOCUMENTS] < s->tokens->count)
+        s->tokens->count = (int)s->number[DOCUMENTS];
     return rc;
 }
 
@@ -321,9 +324,10 @@ static int serve(struct speed *s, struct err *e)
     char line[64];
 
     printf("{\"ready\": true, \"fingerprint\": \"%s\", \"documents\": %d, \"tokens\": %zu, "
-           "\"tokenise_ms\": %.3f, \"at_ms\": %.3f}\n",
+           "\"tokenised\": %d, \"tokenise_ms\": %.3f, \"at_ms\": %.3f}\n",
            engine_info(s->engine)->fingerprint, s->tokens->count,
-           s->tokens->offsets[s->tokens->count], s->tokenise_ms, now_ms());
+           s->tokens->offsets[s->tokens->count], dataset_count(s->documents), s->tokenise_ms,
+           now_ms());
     fflush(stdout);
     while (rc == 0 && fgets(line, sizeof line, stdin)) {
         n = (int)strtol(line, NULL, 10);
