@@ -39,8 +39,7 @@ programs_build() { # programs_build TARGET...
 }
 
 profile() {
-    local work
-    work=$(mktemp -d)
+    work=$(mktemp -d) # not local: the trap outlives the function
     trap 'rm -rf "$work"' EXIT
     printf '2\n%s\n' "${1:-20}" | "$build/bin/bench_speed" train "$backbone/model.onnx" "$backbone/tokenizer.json" \
         "${data[1]}/train.csv" "$work/batches" profile=1 | sed '/^{/d'
