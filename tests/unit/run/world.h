@@ -9,7 +9,7 @@
 #include "trainer/run.h"
 
 struct world {
-    char root[64], backbone[128], out[128], work[128];
+    char root[64], backbone[128], out[128], work[160];
     struct dataset *train, *eval;
     struct job_parameters parameters;
     struct clock *clock;
