@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/cmd_fit.h"
 #include "cli/cmd_watch.h"
@@ -362,11 +363,20 @@ static int finish(struct remote *r, struct err *e)
     return rc;
 }
 
+/* A folder that is in the way is in the way before the training, too. */
+static int check_folder(const struct fit_options *o, struct err *e)
+{
+    if (!o->pull || o->name || access(o->pull, F_OK) != 0)
+        return 0;
+    return err_set(e, ERR_EXISTS, "--pull %s: it is there already; choose another folder", o->pull);
+}
+
 static int fit(struct remote *r, struct err *e)
 {
     int rc;
 
-    if ((rc = client_open_stores(&r->c, &r->o->client, SETTINGS_KAFKA, e)) < 0 ||
+    if ((rc = check_folder(r->o, e)) < 0 ||
+        (rc = client_open_stores(&r->c, &r->o->client, SETTINGS_KAFKA, e)) < 0 ||
         (rc = fill_job(r, e)) < 0 || (rc = check_world(r, e)) < 0 ||
         (rc = progress_new(&r->progress, r->c.ports.clock, 2, PROGRESS_AUTO, e)) < 0)
         return rc;

@@ -101,6 +101,21 @@ static void put_bar(struct buf *b, double part)
     buf_char(b, ']');
 }
 
+static void put_rate(struct buf *b, const struct progress *p, double per_second)
+{
+    if (!strcmp(p->unit, "bytes")) {
+        buf_str(b, "  ");
+        put_amount(b, p, per_second);
+        buf_str(b, " MiB/s");
+    } else if (per_second < 10) {
+        buf_printf(b, "  %.1f/s", per_second);
+    } else {
+        buf_str(b, "  ");
+        put_amount(b, p, per_second);
+        buf_str(b, "/s");
+    }
+}
+
 /* The state as one line of text, without its end. */
 static void describe(const struct progress *p, bool ended, struct buf *b)
 {
@@ -123,11 +138,8 @@ static void describe(const struct progress *p, bool ended, struct buf *b)
         }
         buf_printf(b, " %s", bytes ? "MiB" : p->unit);
     }
-    if (p->done > 0 && ms >= 500) {
-        buf_str(b, "  ");
-        put_amount(b, p, (double)p->done * 1000 / (double)ms);
-        buf_str(b, "/s");
-    }
+    if (p->done > 0 && ms >= 500)
+        put_rate(b, p, (double)p->done * 1000 / (double)ms);
     if (p->note[0])
         buf_printf(b, "  %s", p->note);
     buf_str(b, "  ");

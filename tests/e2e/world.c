@@ -1,5 +1,6 @@
 #include "e2e.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
@@ -180,16 +181,23 @@ void service_drain(pid_t *pid)
 
 pid_t child_of(pid_t parent)
 {
-    char path[64], line[256];
-    FILE *list;
+    char path[300], line[512], *at;
     pid_t found = 0;
+    struct dirent *d;
+    DIR *all = opendir("/proc");
+    FILE *f;
 
-    snprintf(path, sizeof path, "ps -o pid= --ppid %d", (int)parent);
-    if (!(list = popen(path, "r")))
-        return 0;
-    if (fgets(line, sizeof line, list))
-        found = (pid_t)atoi(line);
-    pclose(list);
+    assert_non_null(all);
+    while (!found && (d = readdir(all))) {
+        snprintf(path, sizeof path, "/proc/%s/stat", d->d_name);
+        if (d->d_name[0] < '1' || d->d_name[0] > '9' || !(f = fopen(path, "re")))
+            continue; /* "pid (name) state parent ..." */
+        if (fgets(line, sizeof line, f) && (at = strrchr(line, ')')) && strlen(at) > 4 &&
+            atoi(at + 4) == (int)parent)
+            found = (pid_t)atoi(d->d_name);
+        fclose(f);
+    }
+    closedir(all);
     return found;
 }
 

@@ -93,7 +93,8 @@ static void unknown_totals_and_bytes(void **state)
     progress_step(p, "Waiting", 0, NULL); /* ends the one before */
     clock_sleep_ms(w->clock, 130000);
     progress_done(p, "ready");
-    assert_string_equal(output(w), "Reading  3.0 MiB  1.5/s  2.0 s\nWaiting  ready  2 min 10 s\n");
+    assert_string_equal(output(w),
+                        "Reading  3.0 MiB  1.5 MiB/s  2.0 s\nWaiting  ready  2 min 10 s\n");
     progress_free(p);
 }
 
@@ -111,7 +112,7 @@ static void a_bar_redraws_itself(void **state)
     clock_sleep_ms(w->clock, 990);
     progress_at(p, 5, "loss 0.1");
     assert_string_equal(output(w), "\r\x1b[KTraining  [##########..........]   50%  5 of 10 steps "
-                                   " 5/s  loss 0.1  1.0 s");
+                                   " 5.0/s  loss 0.1  1.0 s");
     progress_say(p, "hello");
     assert_int_equal(strncmp(output(w), "\r\x1b[Khello\n\r\x1b[KTraining", 22), 0);
     progress_at(p, 10, NULL);
