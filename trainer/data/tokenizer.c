@@ -14,13 +14,28 @@ int bytes_need(struct bytes *b, size_t more, struct err *e)
 
     if (b->cap - b->len >= more)
         return 0;
-    while (cap - b->len < more)
+    if (more > BUFFER_MAX)
+        cap = BUFFER_MAX + 1;
+    while (cap <= BUFFER_MAX && cap - b->len < more)
         cap *= 2;
+    if (cap > BUFFER_MAX)
+        return err_set(e, ERR_LIMIT, "a text grows above %zu bytes on its way", BUFFER_MAX);
     data = realloc(b->data, cap);
     if (!data)
         return err_set(e, ERR_NOMEM, "tokenizing: %zu bytes", cap);
     b->data = data;
     b->cap = cap;
+    return 0;
+}
+
+int bytes_add(struct bytes *b, const char *text, size_t len, struct err *e)
+{
+    int rc = bytes_need(b, len, e);
+
+    if (rc < 0 || len == 0)
+        return rc;
+    memcpy(b->data + b->len, text, len);
+    b->len += len;
     return 0;
 }
 
@@ -48,10 +63,18 @@ struct tokenizer_scratch *tokenizer_scratch_new(void)
 
 void tokenizer_scratch_free(struct tokenizer_scratch *s)
 {
+    int i;
+
     if (!s)
         return;
     free(s->utf8.data);
     free(s->normal.data);
+    free(s->other.data);
+    free(s->nodes.data);
+    free(s->heap.data);
+    free(s->points.data);
+    for (i = 0; i < STEPS_MAX; i++)
+        free(s->steps[i].data);
     free(s->marks);
     free(s->ids);
     free(s);
@@ -106,6 +129,8 @@ void tokenizer_free(struct tokenizer *t)
         return;
     if (t->ops)
         t->ops->free(t->model);
+    normalizer_release(t);
+    splitter_release(t);
     added_release(&t->raw);
     added_release(&t->normalized);
     free(t->classes);
@@ -119,19 +144,6 @@ const struct tokenizer_info *tokenizer_info(const struct tokenizer *t)
     return &t->info;
 }
 
-/* One text on its way. */
-struct walk {
-    const struct tokenizer *t;
-    struct tokenizer_scratch *s;
-    size_t enough; /* ids after which the rest does not matter */
-    struct err *e;
-};
-
-static bool full(const struct walk *w)
-{
-    return w->s->count >= w->enough;
-}
-
 static int push_id(struct walk *w, int32_t id)
 {
     int rc = scratch_need_ids(w->s, 1, w->e);
@@ -141,36 +153,7 @@ static int push_id(struct walk *w, int32_t id)
     return rc;
 }
 
-/* BertPreTokenizer on normalised text: blanks part words, punctuation is a word by itself. */
-static int split_words(struct walk *w, const char *text, size_t len)
-{
-    const unsigned char *classes = w->t->classes;
-    size_t i = 0, begin = 0, n;
-    int rc = 0;
-
-    while (i < len && rc == 0 && !full(w)) {
-        uint32_t c = (unsigned char)text[i];
-        unsigned char flags;
-
-        n = 1;
-        if (c >= 128)
-            c = unicode_decode(text + i, len - i, &n);
-        flags = classes[c] & (CHAR_SPACE | CHAR_PUNCT);
-        i += n;
-        if (!flags)
-            continue;
-        if (i - n > begin)
-            rc = w->t->ops->word(w->t->model, text + begin, i - n - begin, w->s, w->e);
-        if (rc == 0 && flags & CHAR_PUNCT)
-            rc = w->t->ops->word(w->t->model, text + i - n, n, w->s, w->e);
-        begin = i;
-    }
-    if (rc == 0 && begin < len && !full(w))
-        rc = w->t->ops->word(w->t->model, text + begin, len - begin, w->s, w->e);
-    return rc;
-}
-
-typedef int (*piece_fn)(struct walk *w, const char *text, size_t len);
+typedef int (*piece_fn)(struct walk *w, const char *text, size_t len, bool head);
 
 static bool word_ends(const struct tokenizer *t, const char *text, size_t at)
 {
@@ -216,12 +199,12 @@ static size_t blanks_after(const struct tokenizer *t, const char *text, size_t l
 
 /* Cuts the added tokens of a set out (leftmost, then longest) and hands on what lies between. */
 static int split_added(struct walk *w, const struct added_set *set, const char *text, size_t len,
-                       piece_fn rest)
+                       piece_fn rest, bool head)
 {
     size_t done = 0, i = 0, start, stop, n = 0;
     int rc;
 
-    while (set->vocab && i < len && !full(w)) {
+    while (set->vocab && i < len && !walk_full(w)) {
         const struct added *a;
         int32_t at = -1;
 
@@ -241,14 +224,14 @@ static int split_added(struct walk *w, const struct added_set *set, const char *
             start = blanks_before(w->t, text, done, start);
         if (a->rstrip)
             stop += blanks_after(w->t, text + stop, len - stop);
-        if (done < start && (rc = rest(w, text + done, start - done)) < 0)
+        if (done < start && (rc = rest(w, text + done, start - done, head && done == 0)) < 0)
             return rc;
-        if (!full(w) && (rc = push_id(w, a->id)) < 0)
+        if (!walk_full(w) && (rc = push_id(w, a->id)) < 0)
             return rc;
         done = stop;
     }
-    if (done < len && !full(w))
-        return rest(w, text + done, len - done);
+    if (done < len && !walk_full(w))
+        return rest(w, text + done, len - done, head && done == 0);
     return 0;
 }
 
@@ -269,14 +252,16 @@ static bool all_ascii(const char *text, size_t len)
 /* Normalises and splits ASCII in one go, word by word, so that a cut text stops early. */
 static int ascii_words(struct walk *w, const char *text, size_t len)
 {
-    const unsigned char *map = w->t->normal.ascii, *classes = w->t->classes;
-    bool clean = w->t->normal.clean;
+    const unsigned char *map = w->t->fast->ascii;
+    const uint32_t *classes = w->t->classes;
+    bool clean = w->t->fast->clean;
     size_t i, begin = 0, end = 0;
     int rc = bytes_need(&w->s->normal, len, w->e);
     char *to = w->s->normal.data;
 
-    for (i = 0; i < len && rc == 0 && !full(w); i++) {
-        unsigned char c = map[(unsigned char)text[i]], flags = classes[c];
+    for (i = 0; i < len && rc == 0 && !walk_full(w); i++) {
+        unsigned char c = map[(unsigned char)text[i]];
+        uint32_t flags = classes[c];
 
         if (!c && clean)
             continue;
@@ -285,27 +270,30 @@ static int ascii_words(struct walk *w, const char *text, size_t len)
             continue;
         if (end - 1 > begin)
             rc = w->t->ops->word(w->t->model, to + begin, end - 1 - begin, w->s, w->e);
-        if (rc == 0 && flags & CHAR_PUNCT && !full(w))
+        if (rc == 0 && flags & CHAR_PUNCT && !walk_full(w))
             rc = w->t->ops->word(w->t->model, to + end - 1, 1, w->s, w->e);
         begin = end;
     }
-    if (rc == 0 && begin < end && !full(w))
+    if (rc == 0 && begin < end && !walk_full(w))
         rc = w->t->ops->word(w->t->model, to + begin, end - begin, w->s, w->e);
     return rc;
 }
 
-static int normalize_and_split(struct walk *w, const char *text, size_t len)
+static int split_all(struct walk *w, const char *text, size_t len, bool head)
 {
-    struct bytes *normal = &w->s->normal;
+    return walk_piece(w, 0, text, len, head);
+}
+
+static int normalize_and_split(struct walk *w, const char *text, size_t len, bool head)
+{
     int rc;
 
-    if (!w->t->normalized.vocab && all_ascii(text, len))
+    if (w->t->fast && all_ascii(text, len))
         return ascii_words(w, text, len);
-    normal->len = 0;
-    if ((rc = normalizer_run(w->t, w->s, text, len, w->e)) < 0)
+    w->s->headless = false;
+    if ((rc = normalizer_run(w->t, w->s, &text, &len, w->e)) < 0)
         return rc;
-    return split_added(w, &w->t->normalized, normal->data ? normal->data : "", normal->len,
-                       split_words);
+    return split_added(w, &w->t->normalized, text, len, split_all, head && !w->s->headless);
 }
 
 /* Replaces ill-formed parts, so that every later step sees valid UTF-8. */
@@ -346,7 +334,7 @@ int tokenizer_encode(const struct tokenizer *t, struct tokenizer_scratch *s, con
     s->count = 0;
     if (!all_ascii(text, len) && (rc = repair(s, &text, &len, e)) < 0)
         return rc;
-    if (len > 0 && (rc = split_added(&w, &t->raw, text, len, normalize_and_split)) < 0)
+    if (len > 0 && (rc = split_added(&w, &t->raw, text, len, normalize_and_split, true)) < 0)
         return rc;
     kept = s->count < room ? s->count : room;
     memcpy(ids, t->before, (size_t)t->before_count * sizeof *ids);

@@ -8,8 +8,11 @@
  * each thread brings its own scratch, which grows to the longest text and is
  * then reused: a call allocates nothing in the steady state.
  *
- * Known: BertNormalizer (or none), BertPreTokenizer, WordPiece, added tokens,
+ * Known: the models WordPiece, BPE and Unigram; normalizers BertNormalizer, NFC,
+ * Lowercase, Replace, Precompiled, Strip, Prepend; pre-tokenizers BertPreTokenizer,
+ * ByteLevel, Metaspace, Split, WhitespaceSplit; sequences of these; added tokens;
  * TemplateProcessing, BertProcessing and RobertaProcessing for single texts.
+ * Regular expressions are a part of what the library reads (tokenizer_int.h).
  * Anything else is ERR_UNSUPPORTED and named. Padding is ignored (rows are
  * packed), and so is the file's own truncation length: the caller's `max` rules;
  * the file's direction is kept.
@@ -32,7 +35,7 @@ struct tokenizer;
 struct tokenizer_scratch;
 
 struct tokenizer_info {
-    const char *model; /* "WordPiece" */
+    const char *model; /* "WordPiece", "BPE", "Unigram" */
     int vocabulary;    /* greatest id + 1 */
     int specials;      /* ids added around a text */
     int max_length;    /* the file's truncation; 0: none */

@@ -10,68 +10,22 @@
 #define ADDED_MAX    100000
 #define SPECIALS_MAX 64
 
-static int part(const json_t *root, const char *name, json_t **out, const char **type,
-                struct err *e)
-{
-    json_t *v = json_find(root, name);
-    int rc;
-
-    *out = NULL;
-    *type = "";
-    if (!v || json_is_null(v))
-        return 0;
-    if ((rc = json_string_at(v, "type", type, e)) < 0) {
-        err_wrap(e, "%s", name);
-        return rc;
-    }
-    *out = v;
-    return 0;
-}
-
 static int unsupported(const char *name, const char *type, const char *known, struct err *e)
 {
     return err_set(e, ERR_UNSUPPORTED, "%s of type \"%s\"; known: %s", name, type, known);
 }
 
-static int load_normalizer(struct tokenizer *t, const json_t *root, struct err *e)
+/* What a file without a type means: older ones leave it out. */
+static const char *model_guess(const json_t *v)
 {
-    struct normalizer *n = &t->normal;
-    const char *type;
-    json_t *v;
-    int rc;
-
-    if ((rc = part(root, "normalizer", &v, &type, e)) < 0)
-        return rc;
-    if (v && strcmp(type, "BertNormalizer") != 0)
-        return unsupported("normalizer", type, "BertNormalizer", e);
-    if (v && ((rc = json_bool_or(v, "clean_text", true, &n->clean, e)) < 0 ||
-              (rc = json_bool_or(v, "handle_chinese_chars", true, &n->cjk, e)) < 0 ||
-              (rc = json_bool_or(v, "lowercase", true, &n->lower, e)) < 0 ||
-              (rc = json_bool_or(v, "strip_accents", n->lower, &n->strip, e)) < 0)) {
-        err_wrap(e, "normalizer");
-        return rc;
-    }
-    normalizer_init(n);
-    t->classes = unicode_classes();
-    if (!t->classes)
-        return err_set(e, ERR_NOMEM, "character classes");
-    return 0;
-}
-
-static int load_pre_tokenizer(const json_t *root, struct err *e)
-{
-    const char *type;
-    json_t *v;
-    int rc = part(root, "pre_tokenizer", &v, &type, e);
-
-    if (rc == 0 && strcmp(type, "BertPreTokenizer") != 0)
-        return unsupported("pre_tokenizer", v ? type : "null", "BertPreTokenizer", e);
-    return rc;
+    if (json_object_get(v, "merges"))
+        return "BPE";
+    return json_is_array(json_object_get(v, "vocab")) ? "Unigram" : "WordPiece";
 }
 
 static int load_model(struct tokenizer *t, const json_t *root, struct err *e)
 {
-    static const struct model_ops *const known[] = {&wordpiece_ops};
+    static const struct model_ops *const known[] = {&wordpiece_ops, &bpe_ops, &unigram_ops};
     const char *type;
     json_t *v;
     size_t i;
@@ -79,14 +33,13 @@ static int load_model(struct tokenizer *t, const json_t *root, struct err *e)
 
     if ((rc = json_object_at(root, "model", &v, e)) < 0)
         return rc;
-    /* older files leave the type out */
-    if ((rc = json_string_or(v, "type", "WordPiece", &type, e)) < 0)
+    if ((rc = json_string_or(v, "type", model_guess(v), &type, e)) < 0)
         return rc;
     for (i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(known[i]->type, type) == 0)
             break;
     if (i == sizeof known / sizeof *known)
-        return unsupported("model", type, "WordPiece", e);
+        return unsupported("model", type, "WordPiece, BPE, Unigram", e);
     if ((rc = known[i]->load(&t->model, v, &t->info.vocabulary, e)) < 0) {
         err_wrap(e, "model");
         return rc;
@@ -123,6 +76,7 @@ static int added_one(struct tokenizer *t, struct tokenizer_scratch *s, const jso
     bool special, normalized;
     int64_t id;
     int32_t known;
+    size_t len;
     int rc;
 
     if ((rc = json_string_at(item, "content", &content, e)) < 0 ||
@@ -142,10 +96,10 @@ static int added_one(struct tokenizer *t, struct tokenizer_scratch *s, const jso
         t->info.vocabulary = a.id + 1;
     if (!normalized)
         return added_put(&t->raw, content, strlen(content), &a, e);
-    s->normal.len = 0;
-    if ((rc = normalizer_run(t, s, content, strlen(content), e)) < 0)
+    len = strlen(content);
+    if ((rc = normalizer_run(t, s, &content, &len, e)) < 0)
         return rc;
-    return added_put(&t->normalized, s->normal.data, s->normal.len, &a, e);
+    return added_put(&t->normalized, content, len, &a, e);
 }
 
 static int added_init(struct added_set *set, size_t count, struct err *e)
@@ -276,25 +230,61 @@ static int load_pair(struct tokenizer *t, const json_t *v, struct err *e)
     return special_put(t, true, sep, e);
 }
 
-static int load_post_processor(struct tokenizer *t, const json_t *root, struct err *e)
+static int load_processor(struct tokenizer *t, const json_t *v, struct err *e);
+
+/* A sequence, in which one at most may add tokens. */
+static int load_processors(struct tokenizer *t, const json_t *v, struct err *e)
+{
+    json_t *list, *item;
+    int rc, before;
+    size_t i;
+
+    if ((rc = json_array_at(v, "processors", &list, e)) < 0)
+        return rc;
+    json_array_foreach(list, i, item)
+    {
+        before = t->before_count + t->after_count;
+        if ((rc = load_processor(t, item, e)) < 0)
+            return rc;
+        if (before > 0 && t->before_count + t->after_count > before)
+            return err_set(e, ERR_UNSUPPORTED, "post_processor: two that add tokens");
+    }
+    return 0;
+}
+
+static int load_processor(struct tokenizer *t, const json_t *v, struct err *e)
 {
     const char *type;
-    json_t *v;
     int rc;
+
+    if ((rc = json_string_at(v, "type", &type, e)) < 0) {
+        err_wrap(e, "post_processor");
+        return rc;
+    }
+    if (strcmp(type, "Sequence") == 0)
+        return load_processors(t, v, e);
+    if (strcmp(type, "ByteLevel") == 0)
+        return 0; /* only changes offsets */
+    if (strcmp(type, "TemplateProcessing") == 0)
+        return load_template(t, v, e);
+    if (strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0)
+        return load_pair(t, v, e);
+    return unsupported("post_processor", type,
+                       "Sequence, ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing",
+                       e);
+}
+
+static int load_post_processor(struct tokenizer *t, const json_t *root, struct err *e)
+{
+    json_t *v = json_find(root, "post_processor");
+    int rc = 0;
 
     t->before = calloc(SPECIALS_MAX, sizeof *t->before);
     t->after = calloc(SPECIALS_MAX, sizeof *t->after);
     if (!t->before || !t->after)
         return err_set(e, ERR_NOMEM, "special tokens");
-    if ((rc = part(root, "post_processor", &v, &type, e)) < 0 || !v)
-        return rc;
-    if (strcmp(type, "TemplateProcessing") == 0)
-        rc = load_template(t, v, e);
-    else if (strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0)
-        rc = load_pair(t, v, e);
-    else
-        rc = unsupported("post_processor", type,
-                         "TemplateProcessing, BertProcessing, RobertaProcessing", e);
+    if (v && !json_is_null(v))
+        rc = load_processor(t, v, e);
     t->info.specials = t->before_count + t->after_count;
     return rc;
 }
@@ -322,6 +312,16 @@ static int load_lengths(struct tokenizer *t, const json_t *root, struct err *e)
     return 0;
 }
 
+/* BertNormalizer or none, BertPreTokenizer, nothing to be found between them. */
+static const struct bert *fast(struct tokenizer *t)
+{
+    if (!splitter_is_bert(t) || t->normalized.vocab || t->normalizer_count > 1)
+        return NULL;
+    if (t->normalizer_count == 0)
+        return &t->plain;
+    return t->normalizers[0].ops == &bert_normalizer_ops ? t->normalizers[0].self : NULL;
+}
+
 int tokenizer_load(struct tokenizer *t, const json_t *root, struct err *e)
 {
     int rc;
@@ -329,9 +329,14 @@ int tokenizer_load(struct tokenizer *t, const json_t *root, struct err *e)
     if (!json_is_object(root))
         return err_set(e, ERR_FORMAT, "not a tokenizer: expected an object, got %s",
                        json_type_text(root));
-    if ((rc = load_normalizer(t, root, e)) < 0 || (rc = load_pre_tokenizer(root, e)) < 0 ||
+    bert_settle(&t->plain);
+    t->classes = unicode_classes();
+    if (!t->classes)
+        return err_set(e, ERR_NOMEM, "character classes");
+    if ((rc = normalizer_load(t, root, e)) < 0 || (rc = splitter_load(t, root, e)) < 0 ||
         (rc = load_model(t, root, e)) < 0 || (rc = load_added(t, root, e)) < 0 ||
         (rc = load_post_processor(t, root, e)) < 0)
         return rc;
+    t->fast = fast(t);
     return load_lengths(t, root, e);
 }

@@ -1,187 +1,249 @@
 /*
- * BertNormalizer: clean_text, blanks around ideographs, canonical decomposition
- * without nonspacing marks, lower case; in this order, as in the library.
+ * The normalizers of a file, in their order, and the small ones among them.
  */
 #include "trainer/data/tokenizer_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-void normalizer_init(struct normalizer *n)
+static int lowercase_run(const void *self, const uint32_t *classes, struct tokenizer_scratch *s,
+                         const char *text, size_t len, struct bytes *to, struct err *e)
 {
-    int c;
+    uint32_t lower[2];
+    size_t i = 0, n;
+    int count, k, rc = bytes_need(to, len * 3 + 8, e);
 
-    for (c = 0; c < 128; c++) {
-        bool blank = c == '\t' || c == '\n' || c == '\r' || c == ' ';
+    (void)self;
+    (void)s;
+    for (; rc == 0 && i < len; i += n) {
+        uint32_t c = unicode_decode(text + i, len - i, &n);
 
-        n->ascii[c] = (unsigned char)c;
-        if (n->clean && blank)
-            n->ascii[c] = ' ';
-        else if (n->clean && (c < 32 || c == 127))
-            n->ascii[c] = 0;
-        if (n->lower && c >= 'A' && c <= 'Z')
-            n->ascii[c] = (unsigned char)(c + 32);
+        lower[0] = c;
+        count = classes[c] & CHAR_CHANGES ? unicode_lower(c, lower) : 1;
+        for (k = 0; k < count; k++)
+            to->len += unicode_encode(lower[k], to->data + to->len);
     }
+    return rc;
 }
 
-/* One run of characters whose order is canonical by their combining class. */
-struct run {
-    const struct tokenizer *t;
-    struct tokenizer_scratch *s;
-    size_t count;
-    bool unordered;
-    int last; /* class of the last one */
+struct replace {
+    struct regex *pattern;
+    char *content;
 };
 
-static void put(struct run *r, uint32_t c)
+static void replace_free(void *self)
 {
-    struct bytes *to = &r->s->normal;
-    uint32_t lower[2];
-    int n = 1, i;
+    struct replace *r = self;
 
-    lower[0] = c;
-    if (r->t->normal.lower && (r->t->classes[c] & CHAR_CHANGES))
-        n = unicode_lower(c, lower);
-    for (i = 0; i < n; i++)
-        to->len += unicode_encode(lower[i], to->data + to->len);
+    if (!r)
+        return;
+    regex_free(r->pattern);
+    free(r->content);
+    free(r);
 }
 
-/* Stable counting sort by class: a text of marks only costs no more than any other. */
-static int order(struct run *r, struct err *e)
+static int replace_load(void **out, const json_t *v, const uint32_t *classes, struct err *e)
 {
-    size_t starts[257] = {0}, i;
-    uint32_t *sorted = malloc(r->count * sizeof *sorted);
+    struct replace *r = calloc(1, sizeof *r);
+    const char *content;
+    int rc;
 
-    if (!sorted)
-        return err_set(e, ERR_NOMEM, "ordering %zu marks", r->count);
-    for (i = 0; i < r->count; i++)
-        starts[unicode_combining(r->t->classes, r->s->marks[i]) + 1]++;
-    for (i = 1; i < 257; i++)
-        starts[i] += starts[i - 1];
-    for (i = 0; i < r->count; i++)
-        sorted[starts[unicode_combining(r->t->classes, r->s->marks[i])]++] = r->s->marks[i];
-    memcpy(r->s->marks, sorted, r->count * sizeof *sorted);
-    free(sorted);
+    if (!r)
+        return err_set(e, ERR_NOMEM, "normalizer");
+    if ((rc = json_string_at(v, "content", &content, e)) < 0 ||
+        (rc = regex_load(&r->pattern, v, classes, e)) < 0)
+        goto fail;
+    r->content = strdup(content);
+    if (!r->content) {
+        rc = err_set(e, ERR_NOMEM, "normalizer");
+        goto fail;
+    }
+    *out = r;
+    return 0;
+fail:
+    replace_free(r);
+    return rc;
+}
+
+static int replace_run(const void *self, const uint32_t *classes, struct tokenizer_scratch *s,
+                       const char *text, size_t len, struct bytes *to, struct err *e)
+{
+    const struct replace *r = self;
+    size_t content = strlen(r->content), done = 0;
+    struct regex_scan scan;
+    int rc;
+
+    regex_begin(&scan, r->pattern, classes, text, len);
+    while ((rc = regex_next(&scan, e)) > 0) {
+        if ((rc = bytes_add(to, text + done, scan.begin - done, e)) < 0 ||
+            (rc = bytes_add(to, r->content, content, e)) < 0)
+            return rc;
+        if (scan.begin == 0 && content == 0)
+            s->headless = true;
+        done = scan.end;
+    }
+    return rc < 0 ? rc : bytes_add(to, text + done, len - done, e);
+}
+
+struct strip {
+    bool left, right;
+};
+
+static int strip_load(void **out, const json_t *v, const uint32_t *classes, struct err *e)
+{
+    struct strip *n = calloc(1, sizeof *n);
+    int rc;
+
+    (void)classes;
+    if (!n)
+        return err_set(e, ERR_NOMEM, "normalizer");
+    if ((rc = json_bool_at(v, "strip_left", &n->left, e)) < 0 ||
+        (rc = json_bool_at(v, "strip_right", &n->right, e)) < 0) {
+        free(n);
+        return rc;
+    }
+    *out = n;
     return 0;
 }
 
-static int flush(struct run *r, struct err *e)
+static int strip_run(const void *self, const uint32_t *classes, struct tokenizer_scratch *s,
+                     const char *text, size_t len, struct bytes *to, struct err *e)
 {
+    const struct strip *r = self;
+    size_t begin = 0, end = len, i, n;
+
+    while (r->left && begin < len &&
+           classes[unicode_decode(text + begin, len - begin, &n)] & CHAR_SPACE)
+        begin += n;
+    while (r->right && end > begin) {
+        for (i = end - 1; i > begin && (text[i] & 0xC0) == 0x80; i--)
+            ;
+        if (!(classes[unicode_decode(text + i, end - i, &n)] & CHAR_SPACE))
+            break;
+        end = i;
+    }
+    if (begin > 0)
+        s->headless = true;
+    return bytes_add(to, text + begin, end - begin, e);
+}
+
+static int prepend_load(void **out, const json_t *v, const uint32_t *classes, struct err *e)
+{
+    const char *text;
+    int rc = json_string_at(v, "prepend", &text, e);
+
+    (void)classes;
+    if (rc < 0)
+        return rc;
+    *out = strdup(text);
+    return *out ? 0 : err_set(e, ERR_NOMEM, "normalizer");
+}
+
+static int prepend_run(const void *self, const uint32_t *classes, struct tokenizer_scratch *s,
+                       const char *text, size_t len, struct bytes *to, struct err *e)
+{
+    int rc = len ? bytes_add(to, self, strlen(self), e) : 0;
+
+    (void)classes;
+    (void)s;
+    return rc < 0 ? rc : bytes_add(to, text, len, e);
+}
+
+static const struct normalizer_ops lowercase_ops = {"Lowercase", NULL, lowercase_run, NULL};
+static const struct normalizer_ops replace_ops = {"Replace", replace_load, replace_run,
+                                                  replace_free};
+static const struct normalizer_ops strip_ops = {"Strip", strip_load, strip_run, free};
+static const struct normalizer_ops prepend_ops = {"Prepend", prepend_load, prepend_run, free};
+static const struct normalizer_ops *const known[] = {
+    &bert_normalizer_ops, &nfc_ops,   &lowercase_ops, &replace_ops,
+    &precompiled_ops,     &strip_ops, &prepend_ops,
+};
+
+int normalizer_run(const struct tokenizer *t, struct tokenizer_scratch *s, const char **text,
+                   size_t *len, struct err *e)
+{
+    struct bytes swap;
+    int i, rc;
+
+    for (i = 0; i < t->normalizer_count; i++) {
+        const struct normalizer *n = &t->normalizers[i];
+
+        swap = s->other;
+        s->other = s->normal;
+        s->normal = swap;
+        s->normal.len = 0;
+        if ((rc = n->ops->run(n->self, t->classes, s, *text, *len, &s->normal, e)) < 0)
+            return rc;
+        *text = s->normal.data ? s->normal.data : "";
+        *len = s->normal.len;
+    }
+    return 0;
+}
+
+static int add(struct tokenizer *t, const json_t *v, struct err *e);
+
+static int add_all(struct tokenizer *t, const json_t *v, struct err *e)
+{
+    json_t *list, *item;
     size_t i;
     int rc;
 
-    if (r->count == 0)
-        return 0;
-    if (r->unordered && (rc = order(r, e)) < 0)
+    if ((rc = json_array_at(v, "normalizers", &list, e)) < 0)
         return rc;
-    if ((rc = bytes_need(&r->s->normal, r->count * 8, e)) < 0)
-        return rc;
-    for (i = 0; i < r->count; i++)
-        put(r, r->s->marks[i]);
-    r->count = 0;
-    r->unordered = false;
-    r->last = 0;
-    return 0;
-}
-
-static int hold(struct run *r, uint32_t c, int class, struct err *e)
-{
-    size_t cap = r->s->marks_cap ? r->s->marks_cap : 64;
-    uint32_t *marks;
-
-    if (r->count == r->s->marks_cap) {
-        if (r->count)
-            cap *= 2;
-        marks = realloc(r->s->marks, cap * sizeof *marks);
-        if (!marks)
-            return err_set(e, ERR_NOMEM, "a run of %zu marks", cap);
-        r->s->marks = marks;
-        r->s->marks_cap = cap;
-    }
-    if (class < r->last)
-        r->unordered = true;
-    r->last = class;
-    r->s->marks[r->count++] = c;
-    return 0;
-}
-
-/* Decomposes, drops nonspacing marks, keeps the rest in canonical order. */
-static int strip(struct run *r, uint32_t c, struct err *e)
-{
-    uint32_t pieces[UNICODE_NFD_MAX];
-    int n = 1, i, class, rc;
-
-    pieces[0] = c;
-    if (r->t->classes[c] & CHAR_CHANGES)
-        n = unicode_nfd(c, pieces);
-    for (i = 0; i < n; i++) {
-        c = pieces[i];
-        class = r->t->classes[c] & CHAR_CHANGES ? unicode_combining(r->t->classes, c) : 0;
-        if (class == 0 && (rc = flush(r, e)) < 0)
+    json_array_foreach(list, i, item)
+    {
+        if ((rc = add(t, item, e)) < 0) {
+            err_wrap(e, "%zu", i);
             return rc;
-        if (r->t->classes[c] & CHAR_MARK)
-            continue;
-        if (class == 0)
-            put(r, c);
-        else if ((rc = hold(r, c, class, e)) < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int one(struct run *r, uint32_t c, struct err *e)
-{
-    const struct normalizer *n = &r->t->normal;
-    unsigned char flags = r->t->classes[c];
-    bool pad;
-    int rc;
-
-    if (n->clean && (flags & (CHAR_DROP | CHAR_SPACE))) {
-        if (flags & CHAR_DROP)
-            return 0;
-        c = ' ';
-        flags = 0;
-    }
-    pad = n->cjk && (flags & CHAR_CJK);
-    if (!n->strip) {
-        if (pad)
-            put(r, ' ');
-        put(r, c);
-        if (pad)
-            put(r, ' ');
-        return 0;
-    }
-    if (pad && (rc = strip(r, ' ', e)) < 0)
-        return rc;
-    if ((rc = strip(r, c, e)) < 0)
-        return rc;
-    return pad ? strip(r, ' ', e) : 0;
-}
-
-int normalizer_run(const struct tokenizer *t, struct tokenizer_scratch *s, const char *text,
-                   size_t len, struct err *e)
-{
-    struct run r = {.t = t, .s = s};
-    size_t i = 0, n;
-    int rc;
-
-    while (i < len) {
-        unsigned char c = (unsigned char)text[i];
-
-        /* 4 pieces of at most 2 characters of 4 bytes, and two blanks */
-        if ((rc = bytes_need(&s->normal, 64, e)) < 0)
-            return rc;
-        if (c < 128) {
-            if ((rc = flush(&r, e)) < 0)
-                return rc;
-            if (t->normal.ascii[c] || !t->normal.clean)
-                s->normal.data[s->normal.len++] = (char)t->normal.ascii[c];
-            i++;
-            continue;
         }
-        if ((rc = one(&r, unicode_decode(text + i, len - i, &n), e)) < 0)
-            return rc;
-        i += n;
     }
-    return flush(&r, e);
+    return 0;
+}
+
+/* One normalizer behind the others, or a sequence of them (as deep as the file's limits allow). */
+static int add(struct tokenizer *t, const json_t *v, struct err *e)
+{
+    struct normalizer *n = &t->normalizers[t->normalizer_count];
+    const char *type;
+    size_t i;
+    int rc;
+
+    if ((rc = json_string_at(v, "type", &type, e)) < 0)
+        return rc;
+    if (strcmp(type, "Sequence") == 0)
+        return add_all(t, v, e);
+    if (t->normalizer_count == STEPS_MAX)
+        return err_set(e, ERR_LIMIT, "more than %d of them", STEPS_MAX);
+    for (i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(known[i]->type, type) == 0)
+            break;
+    if (i == sizeof known / sizeof *known)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "type \"%s\"; known: Sequence, BertNormalizer, NFC, Lowercase, Replace, "
+                       "Precompiled, Strip, Prepend",
+                       type);
+    if (known[i]->load && (rc = known[i]->load(&n->self, v, t->classes, e)) < 0)
+        return rc;
+    n->ops = known[i];
+    t->normalizer_count++;
+    return 0;
+}
+
+int normalizer_load(struct tokenizer *t, const json_t *root, struct err *e)
+{
+    json_t *v = json_find(root, "normalizer");
+    int rc = v && !json_is_null(v) ? add(t, v, e) : 0;
+
+    if (rc < 0)
+        err_wrap(e, "normalizer");
+    return rc;
+}
+
+void normalizer_release(struct tokenizer *t)
+{
+    int i;
+
+    for (i = 0; i < t->normalizer_count; i++)
+        if (t->normalizers[i].ops->free)
+            t->normalizers[i].ops->free(t->normalizers[i].self);
 }

@@ -152,7 +152,7 @@ static void unknown_parts_are_named(void **state)
     json_t *tiny = read_json(TINY);
 
     parse_error(tiny, "{\"model\":{\"type\":\"Other\"}}", ERR_UNSUPPORTED, "\"Other\"");
-    parse_error(tiny, "{\"normalizer\":{\"type\":\"Replace\"}}", ERR_UNSUPPORTED, "Replace");
+    parse_error(tiny, "{\"normalizer\":{\"type\":\"Nmt\"}}", ERR_UNSUPPORTED, "Nmt");
     parse_error(tiny, "{\"pre_tokenizer\":{\"type\":\"Digits\"}}", ERR_UNSUPPORTED, "Digits");
     parse_error(tiny, "{\"post_processor\":{\"type\":\"X\"}}", ERR_UNSUPPORTED, "\"X\"");
     parse_error(tiny, "{\"normalizer\":{}}", ERR_FORMAT, "normalizer");
