@@ -15,8 +15,17 @@ const char *const job_phase_names[] = {"waiting",    "fetching",  "validating", 
 static const char *const kind_names[] = {"fit", "cancel", NULL};
 static const char *const schedule_names[] = {"constant", "linear", "cosine", NULL};
 static const char *const optimizer_names[] = {"adam", "adamw", "sgd", NULL};
-static const char *const loss_names[] = {"triplet", NULL};
-static const char *const miner_names[] = {"all", "hard", "semihard", "easy", NULL};
+static const char *const loss_names[] = {"triplet",
+                                         "contrastive",
+                                         "multi-similarity",
+                                         "supcon",
+                                         "multiple-negatives",
+                                         "batch-hard",
+                                         "batch-semi-hard",
+                                         NULL};
+static const char *const miner_names[] = {
+    "all",        "hard",          "semihard",         "easy",    "none",
+    "batch-hard", "easy-positive", "multi-similarity", "default", NULL};
 static const char *const pooling_names[] = {"mean", "max", "cls", "gem", "none", NULL};
 static const char *const eval_names[] = {"marked", "stratified", "none", NULL};
 
@@ -53,11 +62,16 @@ static const struct record_field parameter_fields[] = {
     RECORD_FIELD(job_parameters, weight_decay, NUMBER, DEFAULT, .fallback = "0.01", .min = 0,
                  .max = 10, .help = "Decay of weights; biases and norms have none."),
     RECORD_FIELD(job_parameters, loss, ENUM, DEFAULT, .fallback = "triplet", .names = loss_names,
-                 .help = "The loss."),
-    RECORD_FIELD(job_parameters, margin, NUMBER, DEFAULT, .fallback = "0.2", .min = 0, .max = 10,
-                 .help = "By how much a negative must be farther than a positive."),
-    RECORD_FIELD(job_parameters, miner, ENUM, DEFAULT, .fallback = "semihard", .names = miner_names,
-                 .help = "Which triplets of a batch count."),
+                 .help = "The loss; formulas as in pytorch-metric-learning, batch-hard and "
+                         "batch-semi-hard as in sentence-transformers."),
+    RECORD_FIELD(job_parameters, margin, NUMBER, DEFAULT, .fallback = "0", .min = 0, .max = 10,
+                 .help =
+                     "By how much a negative must be farther than a positive; 0: the loss's own "
+                     "(triplet 0.2, contrastive 1, batch-hard and batch-semi-hard 5)."),
+    RECORD_FIELD(job_parameters, miner, ENUM, DEFAULT, .fallback = "default", .names = miner_names,
+                 .help =
+                     "Which triplets or pairs of a batch count; default: `semihard` for triplet, "
+                     "`multi-similarity` for that loss, else `none`."),
     RECORD_FIELD(job_parameters, pooling, ENUM, DEFAULT, .fallback = "mean", .names = pooling_names,
                  .help = "How token vectors become one."),
     RECORD_FIELD(job_parameters, output_dim, INT, DEFAULT, .fallback = "0", .min = 0, .max = 65536,

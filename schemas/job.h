@@ -42,8 +42,26 @@ extern const char *const job_phase_names[]; /* "waiting", ... */
 
 enum job_schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
 enum job_optimizer { OPTIMIZER_ADAM, OPTIMIZER_ADAMW, OPTIMIZER_SGD };
-enum job_loss { LOSS_TRIPLET };
-enum job_miner { MINER_ALL, MINER_HARD, MINER_SEMIHARD, MINER_EASY };
+enum job_loss {
+    LOSS_TRIPLET,
+    LOSS_CONTRASTIVE,
+    LOSS_MULTI_SIMILARITY,
+    LOSS_SUPCON,
+    LOSS_NEGATIVES_RANKING,
+    LOSS_BATCH_HARD,
+    LOSS_BATCH_SEMIHARD
+};
+enum job_miner {
+    MINER_ALL,
+    MINER_HARD,
+    MINER_SEMIHARD,
+    MINER_EASY,
+    MINER_NONE,
+    MINER_BATCH_HARD,
+    MINER_EASY_POSITIVE,
+    MINER_MULTI_SIMILARITY,
+    MINER_DEFAULT /* the loss's own */
+};
 enum job_pooling { POOLING_MEAN, POOLING_MAX, POOLING_CLS, POOLING_GEM, POOLING_NONE };
 enum job_eval { EVAL_MARKED, EVAL_STRATIFIED, EVAL_NONE };
 
@@ -61,8 +79,8 @@ struct job_parameters {
     double warmup; /* fraction of all steps */
     int optimizer; /* enum job_optimizer */
     double weight_decay;
-    int loss; /* enum job_loss */
-    double margin;
+    int loss;           /* enum job_loss */
+    double margin;      /* 0: the loss's own */
     int miner;          /* enum job_miner */
     int pooling;        /* enum job_pooling */
     int64_t output_dim; /* 0: no projection */
