@@ -189,7 +189,7 @@ static int events_of(const char *run)
     return count;
 }
 
-static void assert_state(const char *run, const char *expected)
+static void assert_status(const char *run, const char *state, int attempt)
 {
     json_t *v = NULL;
     struct buf b;
@@ -197,7 +197,8 @@ static void assert_state(const char *run, const char *expected)
     buf_init(&b, 1 << 20);
     assert_int_equal(CLI(&b, "status", run, "--json"), 0);
     ok(json_parse(b.data, b.len, NULL, &v, &e));
-    assert_string_equal(json_string_value(json_object_get(v, "state")), expected);
+    assert_string_equal(json_string_value(json_object_get(v, "state")), state);
+    assert_int_equal(json_integer_value(json_object_get(v, "attempt")), attempt);
     json_decref(v);
     buf_release(&b);
 }
@@ -245,7 +246,7 @@ static void a_model_is_made_and_pulled(void **state)
     assert_non_null(strstr(b.data, "\"announced\":true"));
     assert_null(strstr(b.data, "\"golden\":0"));
     buf_release(&b);
-    assert_state("calm", "FINISHED");
+    assert_status("calm", "FINISHED", 1);
     assert_int_equal(documents_in_store("news", true), NEWS);
 }
 
@@ -270,15 +271,16 @@ static void worker_child_and_publisher_are_killed(void **state)
     service_kill(&services.trainer);
     services.trainer = service_start(TRAINER, "trainer");
     await_checkpoint("killed", 2);
-    if ((child = child_of(services.trainer)) > 0)
-        kill(child, SIGKILL);
+    child = child_of(services.trainer);
+    assert_true(child > 0);
+    kill(child, SIGKILL);
     ok(key_run(world.owner, "killed", RUN_END, key, &e));
     await_objects(key, 1, "the run's end");
     service_kill(&services.publisher);
     services.publisher = service_start(PUBLISHER, "publisher");
     assert_int_equal(CLI(NULL, "watch", "--run", "killed"), 0);
     assert_int_equal(CLI(NULL, "pull", "killed", path_of("killed")), 0);
-    assert_state("killed", "FINISHED");
+    assert_status("killed", "FINISHED", 3);
     assert_same_weights();
 }
 
@@ -289,9 +291,9 @@ static void a_run_is_cancelled(void **state)
                      0);
     await_checkpoint("stopped", 1);
     assert_int_equal(CLI(NULL, "cancel", "stopped", "--reason", "a test"), 0);
-    assert_state("stopped", "CANCELLED");
+    assert_status("stopped", "CANCELLED", 1);
     assert_int_equal(CLI(NULL, "cancel", "calm"), 1); /* it had finished: that stays */
-    assert_state("calm", "FINISHED");
+    assert_status("calm", "FINISHED", 1);
     assert_int_equal(CLI(NULL, "pull", "stopped", path_of("stopped")), 70);
     assert_int_equal(access(path_of("stopped"), F_OK), -1);
 }
