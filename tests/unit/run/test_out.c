@@ -120,7 +120,7 @@ static void test_work_inside_out(void **state)
     struct world *w = *state;
     struct run_spec spec;
 
-    snprintf(w->work, sizeof w->work, "%s/checkpoints", w->out);
+    snprintf(w->work, sizeof w->work, "%s/out/checkpoints", w->root);
     w->parameters.epochs = 3;
     w->stop_at = 5;
     spec = world_spec(w);
