@@ -107,6 +107,14 @@ static int make_reader(struct making *m, struct err *e)
     if (rc == 0)
         return 0;
     m->password[0] = '\0';
+    if (rc == ERR_EXISTS) {
+        buf_printf(
+            &m->notes,
+            "Redis: user %s is there and keeps its password (ACL DELUSER %s, then this again, "
+            "makes another)\n",
+            m->owner, m->owner);
+        return 0;
+    }
     if (rc != ERR_DENIED && rc != ERR_UNSUPPORTED && rc != ERR_INTERNAL)
         return rc;
     buf_printf(&m->notes, "Redis: no user was made (%s)\n", e->text);
@@ -153,7 +161,7 @@ static void put_lines(const struct making *m, const char *prefix, struct buf *b)
         buf_printf(b, "  Redis   user %s, password %s (reads its own keys; shown once)\n", m->owner,
                    m->password);
     if (m->notes.len)
-        buf_printf(b, "left to do:\n%s", m->notes.data);
+        buf_printf(b, "notes:\n%s", m->notes.data);
 }
 
 static int print(const struct making *m, const char *prefix, bool json, struct err *e)

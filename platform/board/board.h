@@ -153,8 +153,9 @@ static inline int board_release(struct board *b, const struct board_queue *q, co
 {
     return b->ops->release(b, q, group, item, holder, done, e);
 }
-/* Makes (or makes anew) a user who may read what is under keys that begin with `prefix`, and
- * nothing else. ERR_UNSUPPORTED: this board has no users. */
+/* Makes a user who may read what is under keys that begin with `prefix`, and nothing else.
+ * ERR_EXISTS: there is one of that name, who stays as it is; ERR_UNSUPPORTED: this board has no
+ * users. */
 static inline int board_reader(struct board *b, const char *name, const char *password,
                                const char *prefix, struct err *e)
 {

@@ -2,6 +2,23 @@
 
 #include <stdio.h>
 
+static int is_there(struct redis *r, const char *name, struct err *e)
+{
+    struct redis_args a = {0};
+    redisReply *reply;
+    int rc;
+
+    redis_text(&a, "ACL");
+    redis_text(&a, "GETUSER");
+    redis_text(&a, name);
+    if ((rc = redis_call(r, &a, NULL, &reply, e)) < 0)
+        return rc;
+    if (reply->type != REDIS_REPLY_NIL)
+        rc = err_set(e, ERR_EXISTS, "Redis has a user %s", name);
+    freeReplyObject(reply);
+    return rc;
+}
+
 static int command(struct redis *r, struct redis_args *a, struct err *e)
 {
     redisReply *reply;
@@ -27,6 +44,8 @@ int redis_reader(struct board *b, const char *name, const char *password, const 
     if (snprintf(secret, sizeof secret, ">%s", password) >= (int)sizeof secret ||
         snprintf(keys, sizeof keys, "~%s*", prefix) >= (int)sizeof keys)
         return err_set(e, ERR_LIMIT, "Redis user %s: password or prefix is too long", name);
+    if ((rc = is_there((struct redis *)b, name, e)) < 0)
+        return rc;
     redis_text(&set, "ACL");
     redis_text(&set, "SETUSER");
     redis_text(&set, name);

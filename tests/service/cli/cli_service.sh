@@ -23,6 +23,7 @@ says 66 "owner create $owner" "$binary" login --owner "$owner"
 tripline owner create "$owner" --json --write "$work/owner.conf" >"$work/owner.json"
 grep -q "\"tripline:{$owner}:\"" "$work/owner.json" || grep -q "\"owners/$owner/\"" "$work/owner.json" || die "owner create: $(cat "$work/owner.json")"
 [ "$(stat -c %a "$work/owner.conf")" = 600 ] || die "the owner's profile can be read by others"
+says 0 "keeps its password" "$binary" owner create "$owner"
 tripline login --owner "$owner" >/dev/null
 [ "$(stat -c %a "$work/config/tripline/profile.conf")" = 600 ] || die "the profile can be read by others"
 
