@@ -44,7 +44,7 @@ static int sextet(char c)
     return at ? (int)(at - digits) : -1;
 }
 
-/* Base64 with its padding; *n bytes, free() them. */
+/* Base64 with its padding; *n bytes. free() *out whether it fails or not. */
 static int decode(const char *text, size_t len, unsigned char **out, size_t *n, struct err *e)
 {
     size_t i, pad = 0;
@@ -61,10 +61,8 @@ static int decode(const char *text, size_t len, unsigned char **out, size_t *n, 
     for (i = 0; i < len; i++) {
         int v = i < len - pad ? sextet(text[i]) : 0;
 
-        if (v < 0) {
-            free(to);
+        if (v < 0)
             return err_set(e, ERR_FORMAT, "precompiled_charsmap: not base64 at character %zu", i);
-        }
         bits = bits << 6 | (uint32_t)v;
         if (i % 4 != 3)
             continue;

@@ -229,6 +229,9 @@ static void bad_steps_are_refused(void **state)
     refused("roberta", "normalizer", "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAA\"}",
             ERR_FORMAT, "base64");
     refused("roberta", "normalizer",
+            "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAAA*AA\"}", ERR_FORMAT,
+            "character 5");
+    refused("roberta", "normalizer",
             "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"////fwAA\"}", ERR_FORMAT,
             "array");
     refused("roberta", "pre_tokenizer",
