@@ -211,26 +211,45 @@ static void test_other_parameters(void **state)
     assert_int_equal(world_fit(w).resumed_step, 0);
 }
 
+static void runs(struct world *w)
+{
+    struct run_result r;
+
+    world_clear(w);
+    r = world_fit(w);
+    assert_true(r.steps > 0 && isfinite(r.loss));
+}
+
 static void test_every_choice(void **state)
 {
     struct world *w = *state;
     struct job_parameters normal = w->parameters;
 
     normal.epochs = 1;
-    for (int i = 0; i < 4 + 3 + 3; i++) {
-        struct run_result r;
-
+    normal.warmup = 0.3;
+    for (int i = 0; i <= MINER_DEFAULT; i++) {
         w->parameters = normal;
-        if (i < 4)
-            w->parameters.miner = i;
-        else if (i < 7)
-            w->parameters.optimizer = i - 4;
-        else
-            w->parameters.schedule = i - 7;
-        w->parameters.warmup = 0.3;
-        world_clear(w);
-        r = world_fit(w);
-        assert_true(r.steps > 0 && isfinite(r.loss));
+        w->parameters.miner = i;
+        if (i == MINER_MULTI_SIMILARITY) /* it is for that loss */
+            w->parameters.loss = LOSS_MULTI_SIMILARITY;
+        runs(w);
+    }
+    for (int i = 0; i <= LOSS_BATCH_SEMIHARD; i++) {
+        w->parameters = normal;
+        w->parameters.loss = i;
+        w->parameters.miner = MINER_DEFAULT;
+        w->parameters.margin = 0; /* the loss's own */
+        runs(w);
+    }
+    for (int i = 0; i <= OPTIMIZER_SGD; i++) {
+        w->parameters = normal;
+        w->parameters.optimizer = i;
+        runs(w);
+    }
+    for (int i = 0; i <= SCHEDULE_COSINE; i++) {
+        w->parameters = normal;
+        w->parameters.schedule = i;
+        runs(w);
     }
 }
 

@@ -208,7 +208,7 @@ static void test_bad_tokenizers(void **state)
     put(w->backbone, "tokenizer.json", "{\"model\": ");
     world_fails(w, &spec, ERR_FORMAT, "tokenizer.json");
     put(w->backbone, "tokenizer.json", "{}");
-    world_fails(w, &spec, ERR_UNSUPPORTED, "tokenizer.json");
+    world_fails(w, &spec, ERR_FORMAT, "tokenizer.json");
     buf_init(&b, 1 << 20);
     assert_int_equal(file_read("tests/golden/tokenizer_tiny.json", &b, &e), 0);
     snprintf(path, sizeof path, "%s/tokenizer.json", w->backbone);
