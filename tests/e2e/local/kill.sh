@@ -12,7 +12,8 @@ fit whole "${long[@]}" --json > whole.json 2> whole.log
 want=$(sha256sum < whole/onnx/model.onnx)
 
 kills=0
-until [ "$kills" -ge 8 ]; do
+for _ in $(seq 60); do
+    if [ "$kills" -ge 8 ]; then break; fi
     start killed > killed.txt 2> killed.log &
     pid=$!
     sleep "0.$((RANDOM % 70 + 10))"
@@ -20,7 +21,6 @@ until [ "$kills" -ge 8 ]; do
         wait "$pid" || fail "fit: $(tail -1 killed.log)"
         [ "$(sha256sum < killed/onnx/model.onnx)" = "$want" ] || fail "other bytes after $kills kills"
         rm -rf killed
-        kills=$((kills + 1))
         continue
     fi
     wait "$pid" 2> /dev/null || true
@@ -29,6 +29,7 @@ until [ "$kills" -ge 8 ]; do
         [ "$(sha256sum < killed/onnx/model.onnx)" = "$want" ] || fail "a manifest beside a half model"
     fi
 done
+[ "$kills" -ge 8 ] || fail "60 tries, and only $kills of them could be killed"
 fit killed "${long[@]}" --threads 2 --json > killed.json 2> killed.log ||
     fail "the last try: $(tail -1 killed.log)"
 [ "$(sha256sum < killed/onnx/model.onnx)" = "$want" ] || fail "other bytes after $kills kills"
