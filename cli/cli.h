@@ -12,6 +12,7 @@
 
 #include "platform/base/buf.h"
 #include "platform/base/err.h"
+#include "platform/json/json.h"
 #include "platform/proc/options.h"
 
 /* Exit statuses beside those of platform/base/err.h. */
@@ -34,6 +35,9 @@ int cli_parse(const struct cli_command *c, void *base, int argc, char **argv, in
 
 /* ERR_USAGE unless there are between min and max operands. */
 int cli_operands(const struct cli_command *c, int count, int min, int max, struct err *e);
+
+/* Appends one line of canonical JSON and takes `v`; NULL: building it ran out of memory. */
+int cli_json(struct buf *b, json_t *v, struct err *e);
 
 /* Writes the buffer to stdout; ERR_IO when it can't (a full disk, a closed pipe). */
 int cli_print(const struct buf *b, struct err *e);

@@ -50,9 +50,7 @@ static int print_result(const struct encode_options *o, int documents, int dim, 
     if (o->json) {
         v = json_pack("{s:i, s:i, s:s, s:f}", "documents", documents, "dimension", dim, "out",
                       o->out, "docs_per_s", rate);
-        rc = v ? json_write(v, JSON_CANONICAL, &b, e) : err_set(e, ERR_NOMEM, "the result");
-        buf_char(&b, '\n');
-        json_decref(v);
+        rc = cli_json(&b, v, e);
     } else {
         buf_printf(&b, "%s: %d vectors of %d numbers (%.0f documents/s)\n", o->out, documents, dim,
                    rate);

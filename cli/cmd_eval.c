@@ -55,9 +55,7 @@ static int print_result(const struct eval_options *o, const struct retrieval *r,
                       "excluded", r->excluded, "k", r->k, "docs_per_s", rate);
         for (i = 0; v && i < EVALUATE_METRICS; i++)
             json_object_set_new(v, numbers[i].name, json_real(numbers[i].value));
-        rc = v ? json_write(v, JSON_CANONICAL, &b, e) : err_set(e, ERR_NOMEM, "the result");
-        buf_char(&b, '\n');
-        json_decref(v);
+        rc = cli_json(&b, v, e);
     } else {
         for (i = 0; i < EVALUATE_METRICS; i++)
             buf_printf(&b, "%-16s %.4f\n", numbers[i].name, numbers[i].value);

@@ -175,9 +175,7 @@ static int print(const struct making *m, const char *prefix, bool json, struct e
         v = json_pack("{s:s, s:o, s:b, s:s, s:s, s:s}", "owner", m->owner, "topics", topics_json(m),
                       "acls", (int)m->acls, "prefix", prefix, "redis_password", m->password,
                       "notes", m->notes.len ? m->notes.data : "");
-        rc = v ? json_write(v, JSON_CANONICAL, &b, e) : err_set(e, ERR_NOMEM, "the result");
-        buf_char(&b, '\n');
-        json_decref(v);
+        rc = cli_json(&b, v, e);
     } else {
         put_lines(m, prefix, &b);
     }

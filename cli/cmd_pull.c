@@ -36,9 +36,7 @@ static int print(const struct pull_result *r, bool json, struct err *e)
                       r->manifest_sha256, "files", (json_int_t)r->files, "bytes",
                       (json_int_t)r->bytes, "golden", r->golden, "golden_difference", r->largest,
                       "already_there", (int)r->already_there);
-        rc = v ? json_write(v, JSON_CANONICAL, &b, e) : err_set(e, ERR_NOMEM, "the result");
-        buf_char(&b, '\n');
-        json_decref(v);
+        rc = cli_json(&b, v, e);
     } else {
         buf_printf(&b, "%s: %lld files, %.1f MiB, every SHA-256 matches%s\n", r->folder,
                    (long long)r->files, (double)r->bytes / (1 << 20),

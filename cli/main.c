@@ -33,6 +33,15 @@ static void put_command_help(const struct cli_command *c, struct buf *b)
         buf_printf(b, "\nexamples:\n%s", c->examples);
 }
 
+int cli_json(struct buf *b, json_t *v, struct err *e)
+{
+    int rc = v ? json_write(v, JSON_CANONICAL, b, e) : err_set(e, ERR_NOMEM, "the result");
+
+    buf_char(b, '\n');
+    json_decref(v);
+    return rc;
+}
+
 int cli_print(const struct buf *b, struct err *e)
 {
     int rc = buf_check(b, "output", e);
