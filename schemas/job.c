@@ -15,19 +15,24 @@ const char *const job_phase_names[] = {"waiting",    "fetching",  "validating", 
 static const char *const kind_names[] = {"fit", "cancel", NULL};
 static const char *const schedule_names[] = {"constant", "linear", "cosine", NULL};
 static const char *const optimizer_names[] = {"adam", "adamw", "sgd", NULL};
-static const char *const loss_names[] = {"triplet",
-                                         "contrastive",
-                                         "multi-similarity",
-                                         "supcon",
-                                         "multiple-negatives",
-                                         "batch-hard",
-                                         "batch-semi-hard",
-                                         NULL};
-static const char *const miner_names[] = {
-    "all",        "hard",          "semihard",         "easy",    "none",
-    "batch-hard", "easy-positive", "multi-similarity", "default", NULL};
+static const char *const loss_names[] = {
+    "triplet",    "contrastive",     "multi-similarity", "supcon", "multiple-negatives",
+    "batch-hard", "batch-semi-hard", "cosent",           NULL};
+static const char *const miner_names[] = {"all",
+                                          "hard",
+                                          "semihard",
+                                          "easy",
+                                          "none",
+                                          "batch-hard",
+                                          "easy-positive",
+                                          "multi-similarity",
+                                          "batch-easy-hard",
+                                          "default",
+                                          NULL};
+static const char *const strategy_names[] = {"easy", "semihard", "hard", "all", NULL};
 static const char *const pooling_names[] = {"mean", "max", "cls", "gem", "none", NULL};
 static const char *const eval_names[] = {"marked", "stratified", "none", NULL};
+static const char *const export_names[] = {"auto", "last", "best", NULL};
 
 /* "none", "embeddings", "head", "layers:N", "name:PATTERN" */
 static int check_parameters(const void *record, struct err *e)
@@ -60,10 +65,28 @@ static const struct record_field parameter_fields[] = {
     RECORD_FIELD(job_parameters, optimizer, ENUM, DEFAULT, .fallback = "adamw",
                  .names = optimizer_names, .help = "The optimiser."),
     RECORD_FIELD(job_parameters, weight_decay, NUMBER, DEFAULT, .fallback = "0.01", .min = 0,
-                 .max = 10, .help = "Decay of weights; biases and norms have none."),
+                 .max = 10, .help = "Decay of weights; see `decay_norms`."),
+    RECORD_FIELD(job_parameters, decay_norms, BOOL, DEFAULT, .fallback = "false",
+                 .help = "Whether biases and norms decay too."),
+    RECORD_FIELD(job_parameters, layer_decay, NUMBER, DEFAULT, .fallback = "1", .min = 0.01,
+                 .max = 1,
+                 .help = "The last layer learns at `learning_rate`, each one below at so much of "
+                         "the one above it, the embeddings at the least; 1: all alike."),
+    RECORD_FIELD(job_parameters, max_grad_norm, NUMBER, DEFAULT, .fallback = "0", .min = 0,
+                 .max = 1e6,
+                 .help = "A longer gradient is scaled to this length before a step; 0: never."),
+    RECORD_FIELD(job_parameters, accumulate, INT, DEFAULT, .fallback = "1", .min = 1, .max = 10000,
+                 .help = "Batches whose gradients make one step, as their mean; each batch has its "
+                         "own triplets. An epoch's last step may have fewer."),
+    RECORD_FIELD(job_parameters, micro_batch, INT, DEFAULT, .fallback = "0", .min = 0,
+                 .max = RECORD_INT_MAX,
+                 .help = "Documents of a batch that are in memory at once (gradient caching): the "
+                         "loss and its gradients are the whole batch's; each document runs "
+                         "forward twice. 0: the whole batch."),
     RECORD_FIELD(job_parameters, loss, ENUM, DEFAULT, .fallback = "triplet", .names = loss_names,
-                 .help = "The loss; formulas as in pytorch-metric-learning, batch-hard and "
-                         "batch-semi-hard as in sentence-transformers."),
+                 .help = "The loss; formulas as in pytorch-metric-learning, batch-hard, "
+                         "batch-semi-hard and cosent as in sentence-transformers. Scored pairs "
+                         "need `cosent`, and it needs them."),
     RECORD_FIELD(job_parameters, margin, NUMBER, DEFAULT, .fallback = "0", .min = 0, .max = 10,
                  .help =
                      "By how much a negative must be farther than a positive; 0: the loss's own "
@@ -72,6 +95,34 @@ static const struct record_field parameter_fields[] = {
                  .help =
                      "Which triplets or pairs of a batch count; default: `semihard` for triplet, "
                      "`multi-similarity` for that loss, else `none`."),
+    RECORD_FIELD(job_parameters, miner_margin, NUMBER, DEFAULT, .fallback = "0", .min = 0,
+                 .max = 10,
+                 .help = "The margin by which `all`, `hard`, `semihard` and `easy` tell triplets "
+                         "apart; 0: `margin`."),
+    RECORD_FIELD(job_parameters, pos_strategy, ENUM, DEFAULT, .fallback = "easy",
+                 .names = strategy_names,
+                 .help = "Which positive of an anchor the miner `batch-easy-hard` takes."),
+    RECORD_FIELD(job_parameters, neg_strategy, ENUM, DEFAULT, .fallback = "semihard",
+                 .names = strategy_names,
+                 .help = "Which negative it takes; `semihard` is the nearest that is farther than "
+                         "the positive."),
+    RECORD_FIELD(job_parameters, swap, BOOL, DEFAULT, .fallback = "false",
+                 .help = "Triplet: the negative's distance is to the positive where that is less "
+                         "than to the anchor."),
+    RECORD_FIELD(job_parameters, smooth, BOOL, DEFAULT, .fallback = "false",
+                 .help = "Triplet: log(1 + exp(x)) instead of max(0, x)."),
+    RECORD_FIELD(job_parameters, temperature, NUMBER, DEFAULT, .fallback = "0", .min = 0,
+                 .max = 100,
+                 .help = "Divides cosines; 0: the loss's own (supcon 0.1, multiple-negatives and "
+                         "cosent 0.05)."),
+    RECORD_FIELD(job_parameters, alpha, NUMBER, DEFAULT, .fallback = "2", .min = 0.001, .max = 1000,
+                 .help = "Multi-similarity: weight of positives."),
+    RECORD_FIELD(job_parameters, beta, NUMBER, DEFAULT, .fallback = "50", .min = 0.001, .max = 1000,
+                 .help = "Multi-similarity: weight of negatives."),
+    RECORD_FIELD(job_parameters, base, NUMBER, DEFAULT, .fallback = "0.5", .min = 0.001, .max = 1,
+                 .help = "Multi-similarity: the cosine that separates the two."),
+    RECORD_FIELD(job_parameters, epsilon, NUMBER, DEFAULT, .fallback = "0.1", .min = 0.000001,
+                 .max = 2, .help = "Margin of the miner `multi-similarity`."),
     RECORD_FIELD(job_parameters, pooling, ENUM, DEFAULT, .fallback = "mean", .names = pooling_names,
                  .help = "How token vectors become one."),
     RECORD_FIELD(job_parameters, output_dim, INT, DEFAULT, .fallback = "0", .min = 0, .max = 65536,
@@ -95,6 +146,26 @@ static const struct record_field parameter_fields[] = {
                  .max = 0.9, .help = "The share of `stratified`."),
     RECORD_FIELD(job_parameters, eval_k, INT, DEFAULT, .fallback = "20", .min = 1, .max = 10000,
                  .help = "How many neighbours the metrics look at."),
+    RECORD_FIELD(job_parameters, eval_steps, INT, DEFAULT, .fallback = "0", .min = 0, .max = 1e9,
+                 .help = "Steps between evaluations while training; 0: none by steps."),
+    RECORD_FIELD(job_parameters, eval_epochs, INT, DEFAULT, .fallback = "0", .min = 0, .max = 10000,
+                 .help =
+                     "Epochs between evaluations while training; 0: none by epochs. With both 0 "
+                     "the model is measured before and after, and after each epoch where "
+                     "`patience` or `export` need it."),
+    RECORD_FIELD(job_parameters, best_metric, STRING, DEFAULT, .fallback = "auto", .min = 1,
+                 .max = 64,
+                 .help = "The metric by which one evaluation is better than another, by its name "
+                         "in `metrics.json`; `auto`: `map_at_k`, of scored pairs `spearman`."),
+    RECORD_FIELD(job_parameters, patience, INT, DEFAULT, .fallback = "0", .min = 0, .max = 1e6,
+                 .help = "Training ends early after so many evaluations in a row without a gain; "
+                         "0: it goes to its end."),
+    RECORD_FIELD(job_parameters, min_delta, NUMBER, DEFAULT, .fallback = "0", .min = 0, .max = 1,
+                 .help = "What `patience` counts as a gain: more than this above the best so far."),
+    RECORD_FIELD(job_parameters, export, ENUM, DEFAULT, .fallback = "auto", .names = export_names,
+                 .help = "Which weights become the model: of the `last` step, or of the `best` "
+                         "evaluation; `auto`: `best` with `patience`, else `last`, since a model "
+                         "that its held-out documents chose is measured too well by them."),
     RECORD_FIELD(job_parameters, checkpoint_steps, INT, DEFAULT, .fallback = "0", .min = 0,
                  .max = 1e9, .help = "Steps between checkpoints; 0: at the end of each epoch."),
 };

@@ -49,7 +49,8 @@ enum job_loss {
     LOSS_SUPCON,
     LOSS_NEGATIVES_RANKING,
     LOSS_BATCH_HARD,
-    LOSS_BATCH_SEMIHARD
+    LOSS_BATCH_SEMIHARD,
+    LOSS_COSENT
 };
 enum job_miner {
     MINER_ALL,
@@ -60,10 +61,13 @@ enum job_miner {
     MINER_BATCH_HARD,
     MINER_EASY_POSITIVE,
     MINER_MULTI_SIMILARITY,
+    MINER_BATCH_EASY_HARD,
     MINER_DEFAULT /* the loss's own */
 };
+enum job_strategy { STRATEGY_EASY, STRATEGY_SEMIHARD, STRATEGY_HARD, STRATEGY_ALL };
 enum job_pooling { POOLING_MEAN, POOLING_MAX, POOLING_CLS, POOLING_GEM, POOLING_NONE };
 enum job_eval { EVAL_MARKED, EVAL_STRATIFIED, EVAL_NONE };
+enum job_export { EXPORT_AUTO, EXPORT_LAST, EXPORT_BEST };
 
 /*
  * The one table of training parameters: `fit --local --set name=value`, jobs and
@@ -79,9 +83,24 @@ struct job_parameters {
     double warmup; /* fraction of all steps */
     int optimizer; /* enum job_optimizer */
     double weight_decay;
-    int loss;           /* enum job_loss */
-    double margin;      /* 0: the loss's own */
-    int miner;          /* enum job_miner */
+    bool decay_norms;     /* biases and norms decay too */
+    double layer_decay;   /* 1: every layer learns at learning_rate */
+    double max_grad_norm; /* 0: not clipped */
+    int64_t accumulate;   /* batches of an optimiser step */
+    int64_t micro_batch;  /* documents in memory at once; 0: the whole batch */
+    int loss;             /* enum job_loss */
+    double margin;        /* 0: the loss's own */
+    int miner;            /* enum job_miner */
+    double miner_margin;  /* 0: as margin */
+    int pos_strategy;     /* enum job_strategy, of the miner batch-easy-hard */
+    int neg_strategy;
+    bool swap;
+    bool smooth;
+    double temperature; /* 0: the loss's own */
+    double alpha;       /* of multi-similarity, as the next two */
+    double beta;
+    double base;
+    double epsilon;     /* of its miner */
     int pooling;        /* enum job_pooling */
     int64_t output_dim; /* 0: no projection */
     bool normalize;
@@ -92,6 +111,11 @@ struct job_parameters {
     int eval; /* enum job_eval: which documents are held out */
     double eval_fraction;
     int64_t eval_k;
+    int64_t eval_steps, eval_epochs; /* 0, 0: only before and after, or by epoch where needed */
+    const char *best_metric;         /* "auto", or a metric's name */
+    int64_t patience;                /* evaluations without a gain; 0: trains to the end */
+    double min_delta;
+    int export;               /* enum job_export */
     int64_t checkpoint_steps; /* 0: at the end of each epoch */
 };
 RECORD_DECLARE(job_parameters);

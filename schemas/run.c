@@ -96,6 +96,16 @@ static const struct record_field manifest_fields[] = {
     RECORD_FIELD(run_manifest, labels, INT, OPTIONAL, COUNT, .help = "Classes trained on."),
     RECORD_FIELD(run_manifest, loss, NUMBER, OPTIONAL, .help = "Of the last step."),
     RECORD_FIELD(run_manifest, seconds, NUMBER, OPTIONAL, .help = "Time of training."),
+    RECORD_FIELD(run_manifest, judged_by, STRING, OPTIONAL, .min = 1, .max = 64,
+                 .help = "The metric by which the best weights are chosen and `worse` is said; "
+                         "absent: nothing was held out."),
+    RECORD_FIELD(run_manifest, exported_step, INT, OPTIONAL, COUNT,
+                 .help = "The step whose weights the model has; 0: the untrained ones."),
+    RECORD_FIELD(run_manifest, stopped_early, BOOL, DEFAULT, .fallback = "false",
+                 .help = "Whether `patience` ended the training."),
+    RECORD_FIELD(run_manifest, worse, BOOL, DEFAULT, .fallback = "false",
+                 .help = "Whether `judged_by` fell: the backbone was better on the held-out "
+                         "documents."),
 };
 const struct record run_manifest_record = {
     .name = "manifest",

@@ -61,6 +61,10 @@ struct run_manifest {
     int64_t steps, train_documents, eval_documents, labels;
     double loss; /* of the last step */
     double seconds;
+    const char *judged_by; /* the metric of best and worse; NULL: nothing was measured */
+    int64_t exported_step; /* whose weights the model has */
+    bool stopped_early;    /* by `patience` */
+    bool worse;            /* judged_by fell from before to after */
 };
 RECORD_DECLARE(run_manifest);
 
