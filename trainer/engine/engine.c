@@ -168,6 +168,8 @@ void engine_free(struct engine *g)
         return;
     if (g->exec.program)
         exec_release(&g->exec);
+    if (g->kept)
+        g->backend->ops->release(g->backend, g->kept);
     if (g->params.backend)
         params_release(&g->params);
     backend_free(g->backend);
@@ -213,7 +215,7 @@ double engine_gradient_norm(struct engine *g)
 
 int engine_step(struct engine *g, const struct engine_step *s, double *norm, struct err *e)
 {
-    struct params_step step = {s->optim, s->lr, s->decay, s->layer_decay, s->clip};
+    struct params_step step = {s->optim, s->lr, s->decay, s->decay_all, s->layer_decay, s->clip};
     double before;
 
     if (!g->options.train)

@@ -90,17 +90,26 @@ double engine_gradient_norm(struct engine *);
 struct engine_step {
     struct optim optim; /* step is filled in by the engine */
     float lr;
-    float decay;       /* not for biases and norms */
+    float decay;
+    bool decay_all;    /* false: biases and norms don't decay */
     float layer_decay; /* 1: none; lr of block l is lr * layer_decay^(layers - l) */
     float clip;        /* maximal gradient norm; 0: none */
 };
 /* One optimiser step with the gradients so far, which are then zero. *norm: before clipping. */
 int engine_step(struct engine *, const struct engine_step *, double *norm, struct err *e);
 
-/* Parameters, moments, step: a stream that engine_load of the same model and surgery reads back bit
- * by bit. */
+/* Puts a copy of the trained parameters aside (as much memory as they have), in place of an older
+ * one. */
+int engine_keep(struct engine *, struct err *e);
+/* The parameters that were put aside are the model's again; moments and step stay as they are. */
+int engine_restore(struct engine *, struct err *e);
+
+/* Parameters, moments, step, parameters put aside: a stream that engine_load of the same model and
+ * surgery reads back bit by bit. */
 int engine_save(struct engine *, FILE *to, struct err *e);
 int engine_load(struct engine *, FILE *from, struct err *e);
+/* SHA-256 of what engine_save would write: equal ones will give equal steps. */
+int engine_digest(struct engine *, char hex[65], struct err *e);
 
 /* The model with its pooling and normalisation inside, in the backbone's own opset. Written whole
  * or not at all. */

@@ -17,6 +17,7 @@ struct engine {
     struct engine_options options;
     struct backend *backend;
     struct params params;
+    float *kept; /* trained parameters put aside, the backend's memory; NULL: none */
     struct exec exec;
     struct engine_info info;
     char fingerprint[160];

@@ -286,6 +286,11 @@ static float block_lr(const struct params *m, const struct params_step *s, int b
     return (float)(s->lr * pow(s->layer_decay, below));
 }
 
+static float decay_of(const struct params_step *s, bool decays)
+{
+    return decays || s->decay_all ? s->decay : 0;
+}
+
 /* One table's step, cut into pieces of TABLE_PIECE rows that threads take. */
 struct table_step {
     struct params *m;
@@ -337,8 +342,7 @@ static void apply_table(struct params *m, struct table *t, const struct params_s
                         const struct optim *optim, float scale)
 {
     const struct param *q = &m->program->params[t->param];
-    struct table_step step = {m,    t, optim, block_lr(m, s, q->block), q->decays ? s->decay : 0,
-                              scale};
+    struct table_step step = {m, t, optim, block_lr(m, s, q->block), decay_of(s, q->decays), scale};
 
     for (int k = 0; k < t->count; k++)
         t->touched[t->ids[k]] = 1;
@@ -365,7 +369,7 @@ double params_apply(struct params *m, const struct params_step *s)
                                 m->v + g->at,
                                 g->count,
                                 block_lr(m, s, g->block),
-                                g->decays ? s->decay : 0,
+                                decay_of(s, g->decays),
                                 scale};
 
         m->backend->ops->optim_step(m->backend, &optim, &r);

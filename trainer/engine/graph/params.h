@@ -60,7 +60,9 @@ double params_gradient_norm(struct params *m);
 
 struct params_step {
     struct optim optim;
-    float lr, decay, layer_decay, clip;
+    float lr, decay;
+    bool decay_all; /* biases and norms too */
+    float layer_decay, clip;
 };
 /* One optimiser step; returns the norm before clipping. Gradients are zero afterwards. */
 double params_apply(struct params *m, const struct params_step *step);
