@@ -171,19 +171,32 @@ static double rate_at(const struct run *r)
                                               (int64_t)(p->warmup * (double)r->steps), r->steps);
 }
 
-/* The documents of the next batch, packed, and their labels. */
+/* What the loss is told of documents. */
+static void describe_rows(struct run *r, const int32_t *indices, int count)
+{
+    const int32_t *labels = dataset_label_ids(r->spec->train);
+    int i;
+
+    for (i = 0; i < count; i++) {
+        r->labels[i] = labels[indices[i]];
+        r->texts[i] = r->text_numbers[indices[i]];
+    }
+    r->rows = (struct loss_rows){
+        .count = count, .dim = r->result->dim, .labels = r->labels, .texts = r->texts};
+}
+
+/* The documents of the next batch, packed, and r->rows. */
 static int next_batch(struct run *r, const struct token_batch **packed, struct err *e)
 {
-    const int32_t *indices, *labels = dataset_label_ids(r->spec->train);
+    const int32_t *indices;
     int64_t epoch = r->state->step / r->steps_per_epoch;
     int64_t at = r->state->step % r->steps_per_epoch;
-    int count, i, rc;
+    int count, rc;
 
     rc = sampler_batch(r->sampler, (uint32_t)epoch, (int)at, &indices, &count, e);
     if (rc < 0)
         return rc;
-    for (i = 0; i < count; i++)
-        r->labels[i] = labels[indices[i]];
+    describe_rows(r, indices, count);
     return batch_fill(r->batch, r->train, indices, count, packed, e);
 }
 
@@ -196,8 +209,8 @@ static int one_step(struct run *r, struct run_event *event, struct err *e)
 
     if ((rc = next_batch(r, &packed, e)) < 0 ||
         (rc = engine_forward(r->engine, packed, r->embeddings, e)) < 0 ||
-        (rc = loss_compute(r->loss, engine_backend(r->engine), r->embeddings, r->labels,
-                           packed->count, r->result->dim, r->gradients, &stats, e)) < 0 ||
+        (rc = loss_compute(r->loss, engine_backend(r->engine), r->embeddings, &r->rows,
+                           r->gradients, &stats, e)) < 0 ||
         (rc = engine_backward(r->engine, r->gradients, e)) < 0 ||
         (rc = engine_step(r->engine, &step, &event->gradient_norm, e)) < 0)
         return rc;

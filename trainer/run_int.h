@@ -24,7 +24,10 @@ struct run {
     struct loss *loss;
     struct checkpoint *state;      /* what a checkpoint's head holds; owned */
     float *embeddings, *gradients; /* (batch_max, dim) each, one block at embeddings */
-    int32_t *labels;               /* (batch_max) of the batch */
+    struct loss_rows rows;         /* the batch, as the loss sees it: into the next three */
+    int32_t *labels, *texts;       /* (batch_max) each, one block at labels */
+    double *scores;                /* (batch_max / 2) */
+    int32_t *text_numbers;         /* (N) of the training documents: equal ones, equal tokens */
     int64_t steps_per_epoch, steps;
     int max_tokens;
     int64_t saved_ms; /* when the last checkpoint was written */

@@ -7,6 +7,7 @@
 #include "platform/base/buf.h"
 #include "platform/base/file.h"
 #include "platform/base/text.h"
+#include "trainer/data/names.h"
 #include "trainer/run_int.h"
 
 /* ---- the backbone's files ---------------------------------------------------------------------
@@ -156,6 +157,25 @@ int run_tokenizer(struct tokenizer **out, const struct run_backbone *files,
                    files->tokenizer, ids - 1, files->model, known);
 }
 
+/* Numbers the documents by their tokens: equal ones can't be told apart by any model. */
+static int number_texts(struct run *r, struct err *e)
+{
+    const struct tokens *k = r->train;
+    struct names seen = {0};
+    int i, rc = 0;
+
+    r->text_numbers = calloc((size_t)k->count + 1, sizeof *r->text_numbers);
+    if (!r->text_numbers)
+        return err_set(e, ERR_NOMEM, "%d documents", k->count);
+    for (i = 0; i < k->count && rc >= 0; i++) {
+        rc = names_add(&seen, (const char *)(k->ids + k->offsets[i]),
+                       (size_t)tokens_len(k, i) * sizeof *k->ids, NULL, e);
+        r->text_numbers[i] = rc;
+    }
+    names_release(&seen);
+    return rc < 0 ? rc : 0;
+}
+
 static int open_tokens(struct run *r, struct err *e)
 {
     const struct run_spec *s = r->spec;
@@ -166,7 +186,7 @@ static int open_tokens(struct run *r, struct err *e)
     rc = tokens_build(&r->train, s->train, r->tokenizer, r->max_tokens, e);
     if (rc == 0 && s->eval && dataset_count(s->eval) > 0)
         rc = tokens_build(&r->eval, s->eval, r->tokenizer, r->max_tokens, e);
-    return rc;
+    return rc < 0 ? rc : number_texts(r, e);
 }
 
 static int open_batches(struct run *r, struct err *e)
@@ -186,9 +206,11 @@ static int open_batches(struct run *r, struct err *e)
     r->steps = r->steps_per_epoch * p->epochs;
     floats = (size_t)info->batch_max * (size_t)engine_info(r->engine)->dim;
     r->embeddings = calloc(floats, 2 * sizeof *r->embeddings);
-    r->labels = calloc((size_t)info->batch_max, sizeof *r->labels);
-    if (!r->embeddings || !r->labels)
+    r->labels = calloc((size_t)info->batch_max, 2 * sizeof *r->labels);
+    r->scores = calloc((size_t)info->batch_max, sizeof *r->scores);
+    if (!r->embeddings || !r->labels || !r->scores)
         return err_set(e, ERR_NOMEM, "a batch of %d documents", info->batch_max);
+    r->texts = r->labels + info->batch_max;
     r->gradients = r->embeddings + floats;
     return batch_new(&r->batch, info->batch_max,
                      (size_t)info->batch_max * (size_t)r->train->longest, e);
@@ -212,7 +234,8 @@ static int open_loss(struct run *r, struct err *e)
                                            [LOSS_SUPCON] = LOSS_IS_SUPCON,
                                            [LOSS_NEGATIVES_RANKING] = LOSS_IS_NEGATIVES_RANKING,
                                            [LOSS_BATCH_HARD] = LOSS_IS_BATCH_HARD,
-                                           [LOSS_BATCH_SEMIHARD] = LOSS_IS_BATCH_SEMIHARD};
+                                           [LOSS_BATCH_SEMIHARD] = LOSS_IS_BATCH_SEMIHARD,
+                                           [LOSS_COSENT] = LOSS_IS_COSENT};
     static const enum miner miners[] = {[MINER_ALL] = MINE_ALL,
                                         [MINER_HARD] = MINE_HARD,
                                         [MINER_SEMIHARD] = MINE_SEMIHARD,
@@ -220,9 +243,25 @@ static int open_loss(struct run *r, struct err *e)
                                         [MINER_NONE] = MINE_NONE,
                                         [MINER_BATCH_HARD] = MINE_BATCH_HARD,
                                         [MINER_EASY_POSITIVE] = MINE_EASY_POSITIVE,
-                                        [MINER_MULTI_SIMILARITY] = MINE_MULTI_SIMILARITY};
+                                        [MINER_MULTI_SIMILARITY] = MINE_MULTI_SIMILARITY,
+                                        [MINER_BATCH_EASY_HARD] = MINE_BATCH_EASY_HARD};
+    static const enum strategy strategies[] = {[STRATEGY_EASY] = PICK_EASY,
+                                               [STRATEGY_SEMIHARD] = PICK_SEMIHARD,
+                                               [STRATEGY_HARD] = PICK_HARD,
+                                               [STRATEGY_ALL] = PICK_ALL};
     const struct job_parameters *p = r->spec->parameters;
-    struct loss_options options = {.kind = kinds[p->loss], .margin = (float)p->margin};
+    struct loss_options options = {.kind = kinds[p->loss],
+                                   .margin = (float)p->margin,
+                                   .miner_margin = (float)p->miner_margin,
+                                   .positives = strategies[p->pos_strategy],
+                                   .negatives = strategies[p->neg_strategy],
+                                   .swap = p->swap,
+                                   .smooth = p->smooth,
+                                   .temperature = (float)p->temperature,
+                                   .alpha = (float)p->alpha,
+                                   .beta = (float)p->beta,
+                                   .base = (float)p->base,
+                                   .epsilon = (float)p->epsilon};
 
     options.miner = p->miner == MINER_DEFAULT ? default_miner(options.kind) : miners[p->miner];
     if (options.kind == LOSS_IS_TRIPLET && p->margin == 0)
@@ -280,6 +319,8 @@ void run_release(struct run *r)
     loss_free(r->loss);
     batch_free(r->batch);
     sampler_free(r->sampler);
+    free(r->text_numbers);
+    free(r->scores);
     free(r->labels);
     free(r->embeddings);
     tokens_free(r->eval);

@@ -17,17 +17,21 @@ struct loss {
 static const struct {
     const char *name;
     loss_fn fn;
-    bool cosine, normalized;
+    bool cosine, normalized, scored;
     float margin, temperature;
 } kinds[LOSS_KINDS] = {
-    [LOSS_IS_TRIPLET] = {"triplet", loss_triplet, false, true, .05f, 0},
-    [LOSS_IS_CONTRASTIVE] = {"contrastive", loss_contrastive, false, true, 1, 0},
-    [LOSS_IS_MULTI_SIMILARITY] = {"multi-similarity", loss_multi_similarity, true, true, 0, 0},
-    [LOSS_IS_SUPCON] = {"supcon", loss_supcon, true, true, 0, .1f},
-    [LOSS_IS_NEGATIVES_RANKING] = {"multiple-negatives", loss_negatives_ranking, true, true, 0,
-                                   .05f},
-    [LOSS_IS_BATCH_HARD] = {"batch-hard", loss_batch_hard, false, false, 5, 0},
-    [LOSS_IS_BATCH_SEMIHARD] = {"batch-semi-hard", loss_batch_semihard, false, false, 5, 0},
+    [LOSS_IS_TRIPLET] = {"triplet", loss_triplet, .normalized = true, .margin = .05f},
+    [LOSS_IS_CONTRASTIVE] = {"contrastive", loss_contrastive, .normalized = true, .margin = 1},
+    [LOSS_IS_MULTI_SIMILARITY] = {"multi-similarity", loss_multi_similarity, .cosine = true,
+                                  .normalized = true},
+    [LOSS_IS_SUPCON] = {"supcon", loss_supcon, .cosine = true, .normalized = true,
+                        .temperature = .1f},
+    [LOSS_IS_NEGATIVES_RANKING] = {"multiple-negatives", loss_negatives_ranking, .cosine = true,
+                                   .normalized = true, .temperature = .05f},
+    [LOSS_IS_BATCH_HARD] = {"batch-hard", loss_batch_hard, .margin = 5},
+    [LOSS_IS_BATCH_SEMIHARD] = {"batch-semi-hard", loss_batch_semihard, .margin = 5},
+    [LOSS_IS_COSENT] = {"cosent", loss_cosent, .cosine = true, .normalized = true, .scored = true,
+                        .temperature = .05f},
 };
 
 static const char *const miners[MINERS] = {
@@ -39,6 +43,7 @@ static const char *const miners[MINERS] = {
     [MINE_BATCH_HARD] = "batch-hard",
     [MINE_EASY_POSITIVE] = "easy-positive",
     [MINE_MULTI_SIMILARITY] = "multi-similarity",
+    [MINE_BATCH_EASY_HARD] = "batch-easy-hard",
 };
 
 /* ---- names ---- */
@@ -73,7 +78,26 @@ int miner_parse(const char *text, enum miner *miner)
     return -1;
 }
 
+bool loss_kind_scored(enum loss_kind kind)
+{
+    return kinds[kind].scored;
+}
+
 /* ---- life ---- */
+
+/* The named picks are strategies of one miner. */
+static void resolve_miner(struct loss_options *o)
+{
+    if (o->miner == MINE_BATCH_HARD)
+        o->positives = o->negatives = PICK_HARD;
+    else if (o->miner == MINE_EASY_POSITIVE) {
+        o->positives = PICK_EASY;
+        o->negatives = PICK_HARD;
+    } else {
+        return;
+    }
+    o->miner = MINE_BATCH_EASY_HARD;
+}
 
 static void fill_defaults(struct loss_options *o)
 {
@@ -91,21 +115,56 @@ static void fill_defaults(struct loss_options *o)
         o->base = .5f;
     if (o->epsilon == 0)
         o->epsilon = .1f;
+    resolve_miner(o);
+}
+
+static int check_miner(const struct loss_options *o, struct err *e)
+{
+    bool semi = o->positives == PICK_SEMIHARD || o->negatives == PICK_SEMIHARD;
+    bool free = o->miner == MINE_ALL || o->miner == MINE_NONE;
+    bool own = o->kind == LOSS_IS_MULTI_SIMILARITY ? o->miner == MINE_MULTI_SIMILARITY
+                                                   : o->kind == LOSS_IS_TRIPLET;
+
+    if (o->miner == MINE_MULTI_SIMILARITY && o->kind != LOSS_IS_MULTI_SIMILARITY)
+        return err_set(e, ERR_CONFIG,
+                       "the miner multi-similarity belongs to the loss of that name, not to %s",
+                       kinds[o->kind].name);
+    if (!own && !free)
+        return err_set(e, ERR_CONFIG,
+                       "the loss %s takes no miner %s: leave the miner out, or choose the loss "
+                       "triplet",
+                       kinds[o->kind].name, miners[o->miner]);
+    if (o->miner == MINE_BATCH_EASY_HARD && semi &&
+        (o->positives == o->negatives || o->positives == PICK_ALL || o->negatives == PICK_ALL))
+        return err_set(e, ERR_CONFIG,
+                       "pos_strategy and neg_strategy: semihard goes with easy or hard only");
+    return 0;
+}
+
+static int check_options(const struct loss_options *o, struct err *e)
+{
+    if ((unsigned)o->kind >= LOSS_KINDS || (unsigned)o->miner >= MINERS)
+        return err_set(e, ERR_CONFIG, "no loss has number %d, or no miner %d", (int)o->kind,
+                       (int)o->miner);
+    if (!isfinite(o->margin) || o->margin < 0 || !isfinite(o->temperature) || o->temperature < 0)
+        return err_set(e, ERR_CONFIG, "the loss's margin and temperature can't be negative");
+    if ((o->swap || o->smooth) && o->kind != LOSS_IS_TRIPLET)
+        return err_set(e, ERR_CONFIG, "%s belongs to the loss triplet, not to %s",
+                       o->swap ? "swap" : "smooth", kinds[o->kind].name);
+    if (o->temperature > 0 && kinds[o->kind].temperature == 0)
+        return err_set(e, ERR_CONFIG,
+                       "the loss %s has no temperature: supcon, multiple-negatives and cosent have",
+                       kinds[o->kind].name);
+    return check_miner(o, e);
 }
 
 int loss_new(struct loss **out, const struct loss_options *options, struct err *e)
 {
-    bool pairs = options->kind == LOSS_IS_MULTI_SIMILARITY;
+    int rc = check_options(options, e);
     struct loss *l;
 
-    if ((unsigned)options->kind >= LOSS_KINDS || (unsigned)options->miner >= MINERS)
-        return err_set(e, ERR_CONFIG, "no loss has number %d, or no miner %d", (int)options->kind,
-                       (int)options->miner);
-    if (!isfinite(options->margin) || options->margin < 0 || options->temperature < 0)
-        return err_set(e, ERR_CONFIG, "the loss's margin and temperature can't be negative");
-    if (options->miner == MINE_MULTI_SIMILARITY && !pairs)
-        return err_set(e, ERR_CONFIG,
-                       "the miner multi-similarity belongs to the loss of that name");
+    if (rc < 0)
+        return rc;
     if (!(l = calloc(1, sizeof *l)))
         return err_set(e, ERR_NOMEM, "loss");
     l->options = *options;
@@ -273,21 +332,29 @@ void loss_scale(struct loss_batch *b, double by)
         b->grad[i] = (float)(b->grad[i] * by);
 }
 
-int loss_compute(struct loss *l, struct backend *b, const float *embeddings, const int32_t *labels,
-                 int count, int dim, float *d_out, struct loss_stats *stats, struct err *e)
+int loss_compute(struct loss *l, struct backend *b, const float *embeddings,
+                 const struct loss_rows *rows, float *d_out, struct loss_stats *stats,
+                 struct err *e)
 {
-    bool cosine = kinds[l->options.kind].cosine;
-    struct loss_batch batch = {.options = &l->options, .count = count, .labels = labels};
-    int rc;
+    bool cosine = kinds[l->options.kind].cosine, scored = kinds[l->options.kind].scored;
+    int count = rows->count, dim = rows->dim, rc;
+    struct loss_batch batch = {.options = &l->options,
+                               .count = count,
+                               .labels = rows->labels,
+                               .texts = rows->texts,
+                               .scores = rows->scores};
 
     *stats = (struct loss_stats){0};
     if (count < 1 || dim < 1)
         return err_set(e, ERR_INTERNAL, "loss: a batch of (%d, %d)", count, dim);
+    if (scored != (rows->scores != NULL) || (scored && count % 2))
+        return err_set(e, ERR_INTERNAL, "loss %s: %d rows %s scores", kinds[l->options.kind].name,
+                       count, rows->scores ? "with" : "without");
     if ((rc = reserve(l, count, dim, e)) < 0 || (rc = make_unit(l, embeddings, count, dim, e)) < 0)
         return rc;
     b->ops->gemm(b, false, true, count, count, dim, 1.0f, l->unit, dim, l->unit, dim, 0.0f, l->mat,
                  count);
-    make_stats(l, labels, count, kinds[l->options.kind].normalized, stats);
+    make_stats(l, rows->labels, count, kinds[l->options.kind].normalized, stats);
     if (!cosine)
         make_distances(l, count, dim);
     memset(l->grad, 0, sizeof *l->grad * (size_t)count * (size_t)count);

@@ -3,6 +3,8 @@
  * al. 2015) as sentence-transformers has them: on plain Euclidean distances,
  * which are the normalised ones when the model normalises.
  */
+#include <math.h>
+
 #include "trainer/learn/loss_int.h"
 
 /* Adds one triplet; n is the column of the negative distance, p < 0: the positive one is 0. */
@@ -29,7 +31,7 @@ double loss_batch_hard(struct loss_batch *b)
     double sum = 0;
 
     for (int a = 0; a < b->count; a++) {
-        int p = miner_pick(b, a, true, true), n = miner_pick(b, a, false, false);
+        int p = miner_farthest(b, a, true, INFINITY), n = miner_nearest(b, a, false, -INFINITY);
         if (n < 0)
             n = p < 0 ? a : p;
         sum += hinge(b, a, p, n);
@@ -41,13 +43,9 @@ double loss_batch_hard(struct loss_batch *b)
 /* The nearest negative that is farther than the positive, else the farthest negative. */
 static int semihard_negative(const struct loss_batch *b, int a, int p)
 {
-    const float *row = loss_row(b, a);
-    int best = -1;
+    int n = miner_nearest(b, a, false, loss_row(b, a)[p]);
 
-    for (int n = 0; n < b->count; n++)
-        if (!loss_same(b, a, n) && row[n] > row[p] && (best < 0 || row[n] < row[best]))
-            best = n;
-    return best < 0 ? miner_pick(b, a, false, true) : best;
+    return n < 0 ? miner_farthest(b, a, false, INFINITY) : n;
 }
 
 /* One triplet per pair of one label; the mean over the pairs. */

@@ -12,7 +12,8 @@
 struct loss_batch {
     const struct loss_options *options; /* defaults filled in */
     int count;                          /* B */
-    const int32_t *labels;
+    const int32_t *labels, *texts;      /* of loss_rows */
+    const double *scores;
     const float *mat;
     float *grad;
     int64_t counted; /* triplets or pairs that the miner let through */
@@ -28,6 +29,7 @@ double loss_supcon(struct loss_batch *);
 double loss_negatives_ranking(struct loss_batch *);
 double loss_batch_hard(struct loss_batch *);
 double loss_batch_semihard(struct loss_batch *);
+double loss_cosent(struct loss_batch *);
 
 static inline bool loss_same(const struct loss_batch *b, int i, int j)
 {
@@ -52,7 +54,12 @@ static inline float *loss_grad_row(const struct loss_batch *b, int i)
 /* All slopes times `by`. */
 void loss_scale(struct loss_batch *, double by);
 
-/* The nearest or farthest other row of the same label (`same`) or of another; -1: there is none. */
-int miner_pick(const struct loss_batch *, int anchor, bool same, bool farthest);
+/* The anchor's nearest row that is farther than `bound`, or its farthest that is nearer: of the
+ * other rows of its label (`same`), or of the other labels; the first of equals; -1: none. */
+int miner_nearest(const struct loss_batch *, int anchor, bool same, float bound);
+int miner_farthest(const struct loss_batch *, int anchor, bool same, float bound);
+
+/* The anchor's partners by the strategies of BATCH_EASY_HARD; -1: none, or each (ALL). */
+void miner_pick(const struct loss_batch *, int anchor, int *positive, int *negative);
 
 #endif

@@ -2,14 +2,19 @@
  * Multiple negatives ranking (Henderson et al. 2017) on labels, on cosines s over
  * temperature t: for each pair of one label, -log(exp(s_p / t) / (exp(s_p / t) +
  * sum over other labels exp(s_n / t))), averaged over the pairs. Two documents of
- * one label are never negatives of each other. The same as
+ * one label, or of equal text, are never negatives of each other. The same as
  * pytorch-metric-learning's NTXentLoss; sentence-transformers' scale is 1 / t.
  */
 #include <math.h>
 
 #include "trainer/learn/loss_int.h"
 
-/* Sum over the other labels of exp(s / t - top); `*top` is the row's greatest s / t. */
+static bool negative(const struct loss_batch *b, int i, int j)
+{
+    return !loss_same(b, i, j) && !(b->texts && b->texts[i] == b->texts[j]);
+}
+
+/* Sum over the negatives of exp(s / t - top); `*top` is the row's greatest s / t. */
 static double negatives(const struct loss_batch *b, int i, double *top)
 {
     const float *row = loss_row(b, i);
@@ -20,7 +25,7 @@ static double negatives(const struct loss_batch *b, int i, double *top)
         if (j != i)
             *top = fmax(*top, row[j] / t);
     for (int j = 0; j < b->count; j++)
-        if (!loss_same(b, i, j))
+        if (negative(b, i, j))
             sum += exp(row[j] / t - *top);
     return sum;
 }
@@ -43,7 +48,7 @@ static double anchor_loss(struct loss_batch *b, int i)
         b->counted++;
     }
     for (int n = 0; n < b->count && shared > 0; n++)
-        if (!loss_same(b, i, n))
+        if (negative(b, i, n))
             grad[n] = (float)(exp(row[n] / t - top) * shared / t);
     return loss;
 }
@@ -53,8 +58,9 @@ double loss_negatives_ranking(struct loss_batch *b)
     bool any = false;
     double sum = 0;
 
-    for (int i = 1; i < b->count; i++)
-        any |= !loss_same(b, 0, i);
+    for (int i = 0; i < b->count; i++)
+        for (int j = 0; j < i; j++)
+            any |= negative(b, i, j);
     if (!any)
         return 0;
     for (int i = 0; i < b->count; i++)

@@ -78,24 +78,33 @@ static double all_of_anchor(struct loss_batch *b, int a)
     return sum;
 }
 
-static double one_of_anchor(struct loss_batch *b, int a)
+static double picked_of_anchor(struct loss_batch *b, int a)
 {
-    int p = miner_pick(b, a, true, b->options->miner == MINE_BATCH_HARD);
-    int n = miner_pick(b, a, false, false);
+    bool each_p = b->options->positives == PICK_ALL, each_n = b->options->negatives == PICK_ALL;
+    double sum = 0;
+    int positive, negative;
 
-    if (p < 0 || n < 0)
-        return 0;
-    b->allowed++;
-    return triplet(b, a, p, n);
+    miner_pick(b, a, &positive, &negative);
+    for (int p = 0; p < b->count; p++) {
+        if (each_p ? !loss_positive(b, a, p) : p != positive)
+            continue;
+        for (int n = 0; n < b->count; n++) {
+            if (each_n ? loss_same(b, a, n) : n != negative)
+                continue;
+            b->allowed++;
+            sum += triplet(b, a, p, n);
+        }
+    }
+    return sum;
 }
 
 double loss_triplet(struct loss_batch *b)
 {
-    bool one = b->options->miner == MINE_BATCH_HARD || b->options->miner == MINE_EASY_POSITIVE;
+    bool picks = b->options->miner == MINE_BATCH_EASY_HARD;
     double sum = 0;
 
     for (int a = 0; a < b->count; a++)
-        sum += one ? one_of_anchor(b, a) : all_of_anchor(b, a);
+        sum += picks ? picked_of_anchor(b, a) : all_of_anchor(b, a);
     if (b->active == 0)
         return 0;
     loss_scale(b, 1.0 / (double)b->active);

@@ -261,6 +261,7 @@ static int train_step(struct speed *s, double *loss, int *documents, int *tokens
     const struct token_batch *packed;
     const int32_t *indices;
     struct loss_stats stats;
+    struct loss_rows rows;
     float *gradients;
     double norm;
 
@@ -269,10 +270,11 @@ static int train_step(struct speed *s, double *loss, int *documents, int *tokens
     if ((rc = batch_of(s, s->step, &indices, &count, e)) < 0)
         return rc;
     gradients = s->vectors + (size_t)count * (size_t)dim;
+    rows = (struct loss_rows){.count = count, .dim = dim, .labels = s->labels};
     if ((rc = batch_fill(s->batch, s->tokens, indices, count, &packed, e)) < 0 ||
         (rc = engine_forward(s->engine, packed, s->vectors, e)) < 0 ||
-        (rc = loss_compute(s->loss, engine_backend(s->engine), s->vectors, s->labels, count, dim,
-                           gradients, &stats, e)) < 0 ||
+        (rc = loss_compute(s->loss, engine_backend(s->engine), s->vectors, &rows, gradients, &stats,
+                           e)) < 0 ||
         (rc = engine_backward(s->engine, gradients, e)) < 0 ||
         (rc = engine_step(s->engine, &step, &norm, e)) < 0)
         return rc;

@@ -109,12 +109,13 @@ static bool read_case(FILE *f, struct golden *g)
 static void check(struct golden *g, struct backend *b)
 {
     struct err e = ERR_INIT;
+    struct loss_rows rows = {.count = g->count, .dim = g->dim, .labels = g->labels};
     struct loss_stats stats;
     struct loss *l;
     double top = 0;
 
     assert_int_equal(loss_new(&l, &g->options, &e), 0);
-    if (loss_compute(l, b, g->x, g->labels, g->count, g->dim, g->got, &stats, &e) < 0)
+    if (loss_compute(l, b, g->x, &rows, g->got, &stats, &e) < 0)
         fail_msg("%s: %s", g->title, e.text);
     if (fabs(stats.loss - g->loss) > 2e-6 * (1 + fabs(g->loss)))
         fail_msg("%s: loss %.9g, golden %.9g", g->title, stats.loss, g->loss);

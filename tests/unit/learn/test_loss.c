@@ -29,11 +29,17 @@ static void fill(float *x, int32_t *labels, int classes, double spread, uint64_t
 static double compute(const struct loss_options *o, const float *x, const int32_t *labels,
                       int count, float *grad, struct loss_stats *stats)
 {
+    const double scores[B / 2] = {.3, .1, .5, .3, .9};
+    struct loss_rows rows = {.count = count, .dim = D, .labels = labels};
     struct err e = ERR_INIT;
     struct loss *l;
 
+    if (loss_kind_scored(o->kind)) {
+        rows.scores = scores;
+        rows.count -= count % 2;
+    }
     assert_int_equal(loss_new(&l, o, &e), 0);
-    if (loss_compute(l, backend, x, labels, count, D, grad, stats, &e) < 0)
+    if (rows.count && loss_compute(l, backend, x, &rows, grad, stats, &e) < 0)
         fail_msg("%s", e.text);
     loss_free(l);
     return stats->loss;
@@ -145,13 +151,14 @@ static void numbers_that_are_not_finite_are_refused(void **state)
     int32_t labels[B];
     struct loss_options o = {0};
     struct loss_stats stats;
+    struct loss_rows rows = {.count = B, .dim = D, .labels = labels};
     struct err e = ERR_INIT;
     struct loss *l;
 
     fill(x, labels, 3, 1, 6);
     x[5 * D] = NAN;
     assert_int_equal(loss_new(&l, &o, &e), 0);
-    assert_int_equal(loss_compute(l, backend, x, labels, B, D, grad, &stats, &e), ERR_FORMAT);
+    assert_int_equal(loss_compute(l, backend, x, &rows, grad, &stats, &e), ERR_FORMAT);
     assert_non_null(strstr(e.text, "embedding 5"));
     loss_free(l);
 }
