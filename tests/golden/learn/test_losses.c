@@ -22,7 +22,9 @@ struct golden {
     char title[128];
     struct loss_options options;
     int count, dim;
-    int32_t labels[ROWS_MAX];
+    int32_t labels[ROWS_MAX], texts[ROWS_MAX];
+    float scores[ROWS_MAX / 2];
+    bool has_texts, has_scores;
     float x[NUMBERS_MAX], grad[NUMBERS_MAX], got[NUMBERS_MAX];
     float loss;
 };
@@ -49,8 +51,19 @@ static void set_option(struct loss_options *o, const char *word)
                    {"epsilon=", &o->epsilon},
                    {"temperature=", &o->temperature}};
 
+    static const char *const strategies[] = {[PICK_EASY] = "easy",
+                                             [PICK_SEMIHARD] = "semihard",
+                                             [PICK_HARD] = "hard",
+                                             [PICK_ALL] = "all"};
+
     if (!strncmp(word, "miner=", 6)) {
         assert_int_equal(miner_parse(word + 6, &o->miner), 0);
+        return;
+    }
+    if (!strncmp(word, "pos=", 4) || !strncmp(word, "neg=", 4)) {
+        enum strategy *to = *word == 'p' ? &o->positives : &o->negatives;
+        while (strcmp(strategies[*to], word + 4) != 0)
+            assert_true(++*to <= PICK_ALL);
         return;
     }
     if (!strcmp(word, "swap=1") || !strcmp(word, "smooth=1")) {
@@ -83,6 +96,12 @@ static void read_numbers(FILE *f, float *to, int count)
         assert_int_equal(fscanf(f, "%f", &to[i]), 1);
 }
 
+static void read_labels(FILE *f, int32_t *to, int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_int_equal(fscanf(f, "%d", &to[i]), 1);
+}
+
 /* False at the end of the file. */
 static bool read_case(FILE *f, struct golden *g)
 {
@@ -94,11 +113,20 @@ static bool read_case(FILE *f, struct golden *g)
     assert_string_equal(word, "case");
     assert_int_equal(fscanf(f, " %127[^\n]", g->title), 1);
     read_options(g);
-    assert_int_equal(fscanf(f, " batch %d %d labels", &g->count, &g->dim), 2);
+    assert_int_equal(fscanf(f, " batch %d %d %15s", &g->count, &g->dim, word), 3);
     assert_true(g->count <= ROWS_MAX);
-    for (int i = 0; i < g->count; i++)
-        assert_int_equal(fscanf(f, "%d", &g->labels[i]), 1);
+    g->has_scores = !strcmp(word, "scores");
+    if (g->has_scores)
+        read_numbers(f, g->scores, g->count / 2);
+    else
+        read_labels(f, g->labels, g->count);
     assert_int_equal(fscanf(f, " %15s", word), 1);
+    g->has_texts = !strcmp(word, "texts");
+    if (g->has_texts) {
+        read_labels(f, g->texts, g->count);
+        assert_int_equal(fscanf(f, " %15s", word), 1);
+    }
+    assert_string_equal(word, "x");
     read_numbers(f, g->x, g->count * g->dim);
     assert_int_equal(fscanf(f, " loss %f", &g->loss), 1);
     assert_int_equal(fscanf(f, " %15s", word), 1);
@@ -109,11 +137,19 @@ static bool read_case(FILE *f, struct golden *g)
 static void check(struct golden *g, struct backend *b)
 {
     struct err e = ERR_INIT;
-    struct loss_rows rows = {.count = g->count, .dim = g->dim, .labels = g->labels};
+    struct loss_rows rows = {.count = g->count,
+                             .dim = g->dim,
+                             .labels = g->labels,
+                             .texts = g->has_texts ? g->texts : NULL};
+    double scores[ROWS_MAX / 2];
     struct loss_stats stats;
     struct loss *l;
     double top = 0;
 
+    for (int i = 0; i < g->count / 2; i++)
+        scores[i] = g->scores[i];
+    if (g->has_scores)
+        rows.scores = scores;
     assert_int_equal(loss_new(&l, &g->options, &e), 0);
     if (loss_compute(l, b, g->x, &rows, g->got, &stats, &e) < 0)
         fail_msg("%s: %s", g->title, e.text);
@@ -138,11 +174,12 @@ static void losses_equal_golden(void **state)
     assert_true(f && g);
     assert_int_equal(backend_cpu(&cpu, NULL, &e), 0);
     assert_int_equal(backend_reference(&reference, NULL, &e), 0);
+    assert_int_equal(fscanf(f, "made with%*[^\n]"), 0);
     for (; read_case(f, g); seen++) {
         check(g, cpu);
         check(g, reference);
     }
-    assert_int_equal(seen, 33);
+    assert_int_equal(seen, 52);
     backend_free(cpu);
     backend_free(reference);
     fclose(f);

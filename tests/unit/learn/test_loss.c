@@ -45,6 +45,11 @@ static double compute(const struct loss_options *o, const float *x, const int32_
     return stats->loss;
 }
 
+static bool has_temperature(int kind)
+{
+    return kind == LOSS_IS_SUPCON || kind == LOSS_IS_NEGATIVES_RANKING || kind == LOSS_IS_COSENT;
+}
+
 static void gradients_equal_finite_differences(void **state)
 {
     float x[B * D], grad[B * D], other[B * D];
@@ -58,8 +63,8 @@ static void gradients_equal_finite_differences(void **state)
                                      .margin =
                                          smooth ? 0.7f : 9, /* above every gap: no hinge in reach */
                                      .miner = MINE_NONE,
-                                     .smooth = smooth,
-                                     .temperature = 0.5f,
+                                     .smooth = smooth && kind == LOSS_IS_TRIPLET,
+                                     .temperature = has_temperature(kind) ? 0.5f : 0,
                                      .beta = 10};
             int bad = 0;
             compute(&o, x, labels, B, grad, &stats);
@@ -77,7 +82,8 @@ static void gradients_equal_finite_differences(void **state)
                 print_message("%s%s: %d of %d differ\n", loss_kind_name(o.kind),
                               smooth ? " smooth" : "", bad, (B * D + 4) / 5);
             /* Where the hardest one changes, a difference says nothing. */
-            assert_true(bad <= (o.kind >= LOSS_IS_BATCH_HARD ? 6 : 0));
+            assert_true(bad <=
+                        (o.kind == LOSS_IS_BATCH_HARD || o.kind == LOSS_IS_BATCH_SEMIHARD ? 6 : 0));
         }
 }
 
@@ -115,8 +121,13 @@ static void equal_and_zero_embeddings(void **state)
     fill(x, labels, 3, 0, 5);
     memset(x, 0, sizeof *x * D);
     for (int kind = 0; kind < LOSS_KINDS; kind++)
-        for (int miner = 0; miner < MINE_MULTI_SIMILARITY; miner++) {
+        for (int miner = 0; miner < MINERS; miner++) {
             struct loss_options o = {.kind = (enum loss_kind)kind, .miner = (enum miner)miner};
+            bool own = kind == LOSS_IS_MULTI_SIMILARITY
+                           ? miner == MINE_MULTI_SIMILARITY
+                           : kind == LOSS_IS_TRIPLET && miner != MINE_MULTI_SIMILARITY;
+            if (miner != MINE_ALL && miner != MINE_NONE && !own)
+                continue;
             compute(&o, x, labels, B, grad, &stats);
             assert_true(isfinite(stats.loss));
             for (int i = 0; i < B * D; i++)
@@ -167,12 +178,32 @@ static void options_are_checked(void **state)
 {
     struct loss_options kind = {.kind = LOSS_KINDS}, margin = {.margin = -1},
                         miner = {.miner = MINE_MULTI_SIMILARITY};
+    const struct {
+        struct loss_options options;
+        const char *text;
+    } foreign[] = {
+        {{.kind = LOSS_IS_SUPCON, .swap = true}, "swap belongs to the loss triplet"},
+        {{.kind = LOSS_IS_COSENT, .smooth = true}, "smooth belongs to the loss triplet"},
+        {{.temperature = 1}, "the loss triplet has no temperature"},
+        {{.kind = LOSS_IS_SUPCON, .miner = MINE_HARD}, "supcon takes no miner hard"},
+        {{.kind = LOSS_IS_MULTI_SIMILARITY, .miner = MINE_EASY_POSITIVE}, "easy-positive"},
+        {{.kind = LOSS_IS_CONTRASTIVE, .miner = MINE_MULTI_SIMILARITY}, "not to contrastive"},
+        {{.miner = MINE_BATCH_EASY_HARD, .positives = PICK_SEMIHARD, .negatives = PICK_ALL},
+         "easy or hard only"},
+        {{.miner = MINE_BATCH_EASY_HARD, .positives = PICK_SEMIHARD, .negatives = PICK_SEMIHARD},
+         "easy or hard only"},
+    };
     struct err e = ERR_INIT;
     struct loss *l;
 
     assert_int_equal(loss_new(&l, &kind, &e), ERR_CONFIG);
     assert_int_equal(loss_new(&l, &margin, &e), ERR_CONFIG);
     assert_int_equal(loss_new(&l, &miner, &e), ERR_CONFIG);
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        assert_int_equal(loss_new(&l, &foreign[i].options, &e), ERR_CONFIG);
+        if (!strstr(e.text, foreign[i].text))
+            fail_msg("'%s' is not in: %s", foreign[i].text, e.text);
+    }
     loss_free(NULL);
 }
 
