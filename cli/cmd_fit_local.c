@@ -16,10 +16,13 @@
 
 static void on_step(struct progress *p, const struct run_event *event)
 {
-    char note[128];
+    char note[160];
 
-    snprintf(note, sizeof note, "epoch %lld/%lld  loss %.4f  active %.0f%%  %.0f docs/s",
+    snprintf(note, sizeof note,
+             "epoch %lld/%lld  loss %.4f  active %.0f%%  d+ %.2f  d- %.2f  cos %.2f  |g| %.3g  "
+             "%.0f docs/s",
              (long long)event->epoch, (long long)event->epochs, event->loss, 100 * event->active,
+             event->positive, event->negative, event->similarity, event->gradient_norm,
              event->docs_per_s);
     progress_at(p, event->step, note);
 }
@@ -28,8 +31,14 @@ static void on_eval(struct progress *p, const struct run_event *event)
 {
     const struct retrieval *m = event->metrics;
 
-    progress_say(p, "%s: mAP@%d %.4f  precision@1 %.4f  recall@%d %.4f (%d queries)", event->when,
-                 m->k, m->map_at_k, m->precision_at_1, m->k, m->recall_at_k, m->queries);
+    char when[32];
+
+    if (strcmp(event->when, "training") == 0)
+        snprintf(when, sizeof when, "step %lld", (long long)event->step);
+    else
+        snprintf(when, sizeof when, "%s", event->when);
+    progress_say(p, "%s: mAP@%d %.4f  precision@1 %.4f  recall@%d %.4f (%d queries)", when, m->k,
+                 m->map_at_k, m->precision_at_1, m->k, m->recall_at_k, m->queries);
 }
 
 static void on_event(void *arg, const struct run_event *event)
@@ -55,6 +64,7 @@ static void on_event(void *arg, const struct run_event *event)
         progress_say(p, "note: %s", event->text);
         break;
     case RUN_CHECKPOINT:
+    case RUN_WORSE: /* said at the end, where nothing scrolls it away */
         break;
     }
 }

@@ -300,22 +300,66 @@ static json_t *numbers(const struct record_number *list, size_t count)
     return v;
 }
 
+/* The evaluations while training and after it, by the metric that counts. */
+static json_t *evaluations(const struct checkpoint *c)
+{
+    json_t *list = json_array();
+    int i;
+
+    for (i = 0; list && c && i < c->eval_count; i++)
+        json_array_append_new(list, json_pack("{s:I, s:f}", "step", (json_int_t)c->evals[i].step,
+                                              "value", c->evals[i].value));
+    return list;
+}
+
+/* What the last step of training said. */
+static json_t *training(const struct checkpoint *c)
+{
+    const struct checkpoint_point *p;
+
+    if (!c || c->point_count == 0)
+        return json_object();
+    p = &c->points[c->point_count - 1];
+    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)p->step, "loss",
+                     p->loss, "active", p->active, "positive", p->positive, "negative", p->negative,
+                     "similarity", p->similarity, "gradient_norm", p->gradient_norm);
+}
+
 static int put_metrics(const struct artifact *a, struct err *e)
 {
     const struct run_manifest *m = a->manifest;
 
     return put_json(a, "metrics.json",
-                    json_pack("{s:o, s:o, s:I}", "before", numbers(m->before, m->before_count),
-                              "after", numbers(m->after, m->after_count), "documents",
-                              (json_int_t)m->eval_documents),
+                    json_pack("{s:o, s:o, s:I, s:s?, s:b, s:o, s:o}", "before",
+                              numbers(m->before, m->before_count), "after",
+                              numbers(m->after, m->after_count), "documents",
+                              (json_int_t)m->eval_documents, "judged_by", m->judged_by, "worse",
+                              (int)m->worse, "evaluations", evaluations(a->history), "training",
+                              training(a->history)),
                     e);
+}
+
+/* "60 steps (stopped early), last loss 0.0123, weights of step 50" */
+static void put_steps(char *to, size_t size, const struct run_manifest *m)
+{
+    int n;
+
+    if (m->steps == 0) {
+        snprintf(to, size, "none");
+        return;
+    }
+    n = snprintf(to, size, "%lld steps%s, last loss %.4f", (long long)m->steps,
+                 m->stopped_early ? " (stopped early)" : "", m->loss);
+    if (m->exported_step != m->steps)
+        snprintf(to + n, size - (size_t)n, "; the weights are the best ones, of step %lld",
+                 (long long)m->exported_step);
 }
 
 static int put_report(const struct artifact *a, struct err *e)
 {
     const struct run_manifest *m = a->manifest;
     struct report_metric rows[16];
-    char documents[64], size[64], steps[64], path[PATH_MAX];
+    char documents[128], size[128], steps[160], path[PATH_MAX];
     struct report_fact facts[] = {
         {"model", m->model},       {"dataset", m->dataset},
         {"backbone", m->backbone}, {"backbone SHA-256", m->backbone_sha256},
@@ -325,8 +369,11 @@ static int put_report(const struct artifact *a, struct err *e)
                        .metrics = rows,
                        .facts = facts,
                        .fact_count = sizeof facts / sizeof facts[0],
-                       .points = a->points,
-                       .point_count = a->point_count};
+                       .judged_by = m->judged_by,
+                       .alarm = m->worse ? "It got worse: by the metric that counts the untrained "
+                                           "backbone is better on the held-out documents."
+                                         : NULL,
+                       .history = a->history};
     int rc;
 
     for (; r.metric_count < m->before_count && r.metric_count < m->after_count &&
@@ -339,7 +386,7 @@ static int put_report(const struct artifact *a, struct err *e)
              (long long)m->train_documents, (long long)m->eval_documents, (long long)m->labels);
     snprintf(size, sizeof size, "%lld numbers, %s, at most %lld tokens", (long long)m->dimension,
              m->normalized ? "normalised" : "not normalised", (long long)m->max_length);
-    snprintf(steps, sizeof steps, "%lld steps, last loss %.4f", (long long)m->steps, m->loss);
+    put_steps(steps, sizeof steps, m);
     rc = artifact_path(path, a->folder, "report.html", e);
     return rc < 0 ? rc : report_write(path, &r, e);
 }

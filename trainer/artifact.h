@@ -40,9 +40,8 @@ struct artifact {
     struct engine *engine;
     const struct artifact_golden *golden;
     size_t golden_count;
-    const struct checkpoint_point *points; /* loss curve */
-    size_t point_count;
-    struct run_manifest *manifest; /* all but `files`, which is filled in here */
+    const struct checkpoint *history; /* curves and evaluations; NULL: it was not trained */
+    struct run_manifest *manifest;    /* all but `files`, which is filled in here */
 };
 
 /*

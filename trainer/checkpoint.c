@@ -11,11 +11,11 @@
 #include "platform/base/text.h"
 
 static const char magic[8] = "TRIPCKPT";
-#define VERSION      2u
+#define VERSION      3u
 #define HEAD_MAX     ((size_t)1 << 20)
 #define PREFIX_BYTES (sizeof magic + 8) /* magic, version, head bytes */
 
-/* ---- the head: fixed fields, then the curve ------------------------------------------------ */
+/* ---- the head: fixed fields, then the curves ----------------------------------------------- */
 
 static void put_double(struct buf *b, double v)
 {
@@ -25,21 +25,44 @@ static void put_double(struct buf *b, double v)
     buf_u64(b, bits);
 }
 
-static void put_head(struct buf *b, const struct checkpoint *c)
+static void put_doubles(struct buf *b, const double *v, size_t count)
 {
     size_t i;
+
+    for (i = 0; i < count; i++)
+        put_double(b, v[i]);
+}
+
+static void put_head(struct buf *b, const struct checkpoint *c)
+{
+    int i;
 
     buf_add(b, c->identity, sizeof c->identity);
     buf_add(b, c->fingerprint, sizeof c->fingerprint);
     buf_u32(b, c->exact);
     buf_u64(b, (uint64_t)c->step);
     put_double(b, c->loss);
-    for (i = 0; i < sizeof c->before / sizeof c->before[0]; i++)
-        put_double(b, c->before[i]);
+    put_doubles(b, c->before, CHECKPOINT_NUMBERS);
+    put_doubles(b, c->best, CHECKPOINT_NUMBERS);
+    put_double(b, c->best_value);
+    buf_u64(b, (uint64_t)c->best_step);
+    buf_u64(b, (uint64_t)c->stale);
+    buf_u32(b, c->early);
+    buf_u64(b, (uint64_t)c->collapsed);
+    buf_u64(b, (uint64_t)c->idle);
     buf_u32(b, (uint32_t)c->point_count);
-    for (i = 0; i < (size_t)c->point_count; i++) {
-        buf_u64(b, (uint64_t)c->points[i].step);
-        put_double(b, c->points[i].loss);
+    buf_u32(b, (uint32_t)c->eval_count);
+    for (i = 0; i < c->point_count; i++) {
+        const struct checkpoint_point *p = &c->points[i];
+        double numbers[] = {p->loss,     p->active,     p->positive,
+                            p->negative, p->similarity, p->gradient_norm};
+
+        buf_u64(b, (uint64_t)p->step);
+        put_doubles(b, numbers, sizeof numbers / sizeof numbers[0]);
+    }
+    for (i = 0; i < c->eval_count; i++) {
+        buf_u64(b, (uint64_t)c->evals[i].step);
+        put_double(b, c->evals[i].value);
     }
 }
 
@@ -81,24 +104,59 @@ static double take_double(struct reader *r)
     return v;
 }
 
-static int get_head(struct reader *r, struct checkpoint *c)
+static void take_doubles(struct reader *r, double *v, size_t count)
 {
     size_t i;
 
+    for (i = 0; i < count; i++)
+        v[i] = take_double(r);
+}
+
+static void get_curves(struct reader *r, struct checkpoint *c)
+{
+    double numbers[6];
+    int i;
+
+    for (i = 0; i < c->point_count; i++) {
+        int64_t step = (int64_t)take_int(r, 8);
+
+        take_doubles(r, numbers, 6);
+        c->points[i] = (struct checkpoint_point){step,       numbers[0], numbers[1], numbers[2],
+                                                 numbers[3], numbers[4], numbers[5]};
+    }
+    for (i = 0; i < c->eval_count; i++) {
+        c->evals[i].step = (int64_t)take_int(r, 8);
+        c->evals[i].value = take_double(r);
+    }
+}
+
+static bool counts_are_sane(const struct checkpoint *c)
+{
+    return c->point_count >= 0 && c->point_count <= CHECKPOINT_HISTORY_MAX && c->eval_count >= 0 &&
+           c->eval_count <= CHECKPOINT_EVALS_MAX && c->step >= 0 && c->best_step >= 0 &&
+           c->best_step <= c->step && c->stale >= 0 && c->collapsed >= 0 && c->idle >= 0;
+}
+
+static int get_head(struct reader *r, struct checkpoint *c)
+{
     take(r, c->identity, sizeof c->identity);
     take(r, c->fingerprint, sizeof c->fingerprint);
     c->exact = take_int(r, 4) == 1;
     c->step = (int64_t)take_int(r, 8);
     c->loss = take_double(r);
-    for (i = 0; i < sizeof c->before / sizeof c->before[0]; i++)
-        c->before[i] = take_double(r);
+    take_doubles(r, c->before, CHECKPOINT_NUMBERS);
+    take_doubles(r, c->best, CHECKPOINT_NUMBERS);
+    c->best_value = take_double(r);
+    c->best_step = (int64_t)take_int(r, 8);
+    c->stale = (int64_t)take_int(r, 8);
+    c->early = take_int(r, 4) == 1;
+    c->collapsed = (int64_t)take_int(r, 8);
+    c->idle = (int64_t)take_int(r, 8);
     c->point_count = (int)take_int(r, 4);
-    if (c->point_count < 0 || c->point_count > CHECKPOINT_HISTORY_MAX || c->step < 0)
+    c->eval_count = (int)take_int(r, 4);
+    if (!counts_are_sane(c))
         return -1;
-    for (i = 0; i < (size_t)c->point_count; i++) {
-        c->points[i].step = (int64_t)take_int(r, 8);
-        c->points[i].loss = take_double(r);
-    }
+    get_curves(r, c);
     if (r->bad || r->left || c->identity[sizeof c->identity - 1] ||
         c->fingerprint[sizeof c->fingerprint - 1])
         return -1;

@@ -21,22 +21,41 @@
 
 #define CHECKPOINT_NAME        "step-%09lld.ckpt"
 #define CHECKPOINT_HISTORY_MAX 4096
+#define CHECKPOINT_EVALS_MAX   1024
+enum { CHECKPOINT_NUMBERS = 16 };
 
-/* A point of the loss curve. */
+/* What a step said: a point of the curves. */
 struct checkpoint_point {
     int64_t step;
     double loss;
+    double active;             /* share of triplets with a loss */
+    double positive, negative; /* mean distances */
+    double similarity;         /* mean cosine of all pairs of a batch */
+    double gradient_norm;
+};
+
+/* An evaluation while training or after it, by the metric that counts. */
+struct checkpoint_eval {
+    int64_t step;
+    double value;
 };
 
 struct checkpoint {
-    char identity[SHA256_HEX]; /* of the run: same parameters, same data, same backbone */
-    char fingerprint[160];     /* numeric: equal ones give equal bytes */
-    bool exact;                /* false once a resume went on under another fingerprint */
-    int64_t step;              /* optimiser steps done */
-    double loss;               /* of the last of them */
-    double before[8]; /* metrics of the untrained model in evaluate_numbers' order, then queries */
-    int point_count;
+    char identity[SHA256_HEX];         /* of the run: same parameters, same data, same backbone */
+    char fingerprint[160];             /* numeric: equal ones give equal bytes */
+    bool exact;                        /* false once a resume went on under another fingerprint */
+    int64_t step;                      /* optimiser steps done */
+    double loss;                       /* of the last of them */
+    double before[CHECKPOINT_NUMBERS]; /* evaluate_pack of the untrained model */
+    double best[CHECKPOINT_NUMBERS];   /* and of the best evaluation since */
+    double best_value;                 /* of the metric that counts */
+    int64_t best_step;                 /* 0: none yet */
+    int64_t stale;                     /* evaluations in a row without a gain */
+    bool early;                        /* these were too many: training is over */
+    int64_t collapsed, idle;           /* steps in a row that looked so, see run_watch.c */
+    int point_count, eval_count;
     struct checkpoint_point points[CHECKPOINT_HISTORY_MAX];
+    struct checkpoint_eval evals[CHECKPOINT_EVALS_MAX];
 };
 
 /*

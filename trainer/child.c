@@ -67,12 +67,13 @@ static void say_step(struct child_run *c, const struct run_event *v)
     if (v->step != v->steps && v->step != 1 && now < c->told_ms + pause)
         return;
     c->told_ms = now;
-    say(json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "step",
-                  "epoch", (json_int_t)v->epoch, "epochs", (json_int_t)v->epochs, "step",
+    say(json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event",
+                  "step", "epoch", (json_int_t)v->epoch, "epochs", (json_int_t)v->epochs, "step",
                   (json_int_t)v->step, "steps", (json_int_t)v->steps, "loss", number(v->loss),
                   "learning_rate", number(v->learning_rate), "docs_per_s", number(v->docs_per_s),
                   "active", number(v->active), "positive", number(v->positive), "negative",
-                  number(v->negative), "gradient_norm", number(v->gradient_norm)));
+                  number(v->negative), "similarity", number(v->similarity), "gradient_norm",
+                  number(v->gradient_norm)));
 }
 
 static void say_eval(const struct run_event *v)
@@ -84,7 +85,9 @@ static void say_eval(const struct run_event *v)
     evaluate_numbers(v->metrics, n);
     for (i = 0; i < EVALUATE_METRICS; i++)
         json_object_set_new(metrics, n[i].name, number(n[i].value));
-    say(json_pack("{s:s, s:s, s:o}", "event", "eval", "when", v->when, "metrics", metrics));
+    say(json_pack("{s:s, s:s, s:I, s:s, s:o, s:o}", "event", "eval", "when", v->when, "step",
+                  (json_int_t)v->step, "metric", v->metric, "value", number(v->value), "metrics",
+                  metrics));
 }
 
 static void on_event(void *arg, const struct run_event *v)
@@ -109,6 +112,10 @@ static void on_event(void *arg, const struct run_event *v)
         break;
     case RUN_WARNING:
         say(json_pack("{s:s, s:s}", "event", "warning", "text", v->text));
+        break;
+    case RUN_WORSE:
+        say(json_pack("{s:s, s:s, s:o, s:s}", "event", "worse", "metric", v->metric, "change",
+                      number(v->value), "text", v->text));
         break;
     }
 }

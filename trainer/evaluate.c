@@ -85,3 +85,30 @@ void evaluate_numbers(const struct retrieval *r, struct record_number out[EVALUA
     out[5] = (struct record_number){"hit_at_k", r->hit_at_k};
     out[6] = (struct record_number){"r_precision", r->r_precision};
 }
+
+void evaluate_pack(const struct retrieval *r, double out[EVALUATE_PACKED])
+{
+    struct record_number numbers[EVALUATE_METRICS];
+    int i;
+
+    evaluate_numbers(r, numbers);
+    for (i = 0; i < EVALUATE_METRICS; i++)
+        out[i] = numbers[i].value;
+    out[i++] = r->queries;
+    out[i++] = r->excluded;
+    out[i] = r->k;
+}
+
+void evaluate_unpack(const double v[EVALUATE_PACKED], struct retrieval *out)
+{
+    *out = (struct retrieval){.precision_at_1 = v[0],
+                              .recall_at_k = v[1],
+                              .map_at_k = v[2],
+                              .ndcg_at_k = v[3],
+                              .mrr_at_k = v[4],
+                              .hit_at_k = v[5],
+                              .r_precision = v[6],
+                              .queries = (int)v[7],
+                              .excluded = (int)v[8],
+                              .k = (int)v[9]};
+}

@@ -26,4 +26,9 @@ int evaluate_retrieval(struct engine *, const struct tokens *, const int32_t *la
 enum { EVALUATE_METRICS = 7 };
 void evaluate_numbers(const struct retrieval *r, struct record_number out[EVALUATE_METRICS]);
 
+/* All of an evaluation as numbers, for a checkpoint, and back. */
+enum { EVALUATE_PACKED = EVALUATE_METRICS + 3 };
+void evaluate_pack(const struct retrieval *r, double out[EVALUATE_PACKED]);
+void evaluate_unpack(const double packed[EVALUATE_PACKED], struct retrieval *out);
+
 #endif

@@ -1,6 +1,7 @@
 #include "trainer/report.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "platform/base/buf.h"
@@ -43,39 +44,120 @@ static void put_metrics(struct buf *b, const struct report *r)
     buf_str(b, "</table>\n");
 }
 
-static double highest_loss(const struct report *r)
+/* ---- curves -----------------------------------------------------------------------------------
+ */
+
+struct series {
+    const char *name;
+    size_t offset; /* in a checkpoint_point */
+};
+#define SERIES(name, member)                                                                       \
+    {                                                                                              \
+        name, offsetof(struct checkpoint_point, member)                                            \
+    }
+enum { SERIES_MAX = 2 };
+
+/* A picture: one or two series on one scale from 0. */
+static const struct curve {
+    const char *title;
+    struct series series[SERIES_MAX];
+} curves[] = {
+    {"Loss", {SERIES("loss", loss)}},
+    {"Active triplets, and collapse",
+     {SERIES("share of triplets with a loss", active),
+      SERIES("mean cosine of all pairs (near 1: collapse)", similarity)}},
+    {"Mean distances", {SERIES("of one label", positive), SERIES("of two labels", negative)}},
+    {"Gradient norm", {SERIES("before clipping", gradient_norm)}},
+};
+
+static double value_of(const struct checkpoint_point *p, const struct series *s)
+{
+    double v;
+
+    memcpy(&v, (const char *)p + s->offset, sizeof v);
+    return v;
+}
+
+static double highest(const struct checkpoint *c, const struct curve *curve)
 {
     double top = 0;
-    size_t i;
+    int i, k;
 
-    for (i = 0; i < r->point_count; i++)
-        if (isfinite(r->points[i].loss) && r->points[i].loss > top)
-            top = r->points[i].loss;
+    for (k = 0; k < SERIES_MAX && curve->series[k].name; k++)
+        for (i = 0; i < c->point_count; i++) {
+            double v = value_of(&c->points[i], &curve->series[k]);
+
+            if (isfinite(v) && v > top)
+                top = v;
+        }
     return top > 0 ? top : 1;
 }
 
-static void put_curve(struct buf *b, const struct report *r)
+static void put_series(struct buf *b, const struct checkpoint *c, const struct series *s, int which,
+                       double top)
 {
-    double top = highest_loss(r), last;
-    size_t i;
+    double last = (double)c->points[c->point_count - 1].step;
+    int i;
 
-    if (r->point_count < 2)
-        return;
-    last = (double)r->points[r->point_count - 1].step;
+    buf_printf(b, "<polyline class=\"line%d\" points=\"", which);
+    for (i = 0; i < c->point_count; i++) {
+        double v = value_of(&c->points[i], s);
+
+        if (isfinite(v))
+            buf_printf(b, "%.1f,%.1f ", WIDTH * (double)c->points[i].step / (last > 0 ? last : 1),
+                       HEIGHT * (1 - fmax(v, 0) / top));
+    }
+    buf_str(b, "\"/>\n");
+}
+
+static void put_curve(struct buf *b, const struct checkpoint *c, const struct curve *curve)
+{
+    double top = highest(c, curve);
+    int k;
+
+    buf_printf(b, "<h2>%s</h2>\n<p>", curve->title);
+    for (k = 0; k < SERIES_MAX && curve->series[k].name; k++)
+        buf_printf(b, "<span class=\"key%d\">%s</span> ", k, curve->series[k].name);
     buf_printf(b,
-               "<h2>Loss</h2>\n<svg viewBox=\"-50 -10 %d %d\" width=\"%d\" role=\"img\" "
-               "aria-label=\"loss by step\">\n<path d=\"M0 0V%dH%d\" class=\"axis\"/>\n"
+               "</p>\n<svg viewBox=\"-50 -10 %d %d\" width=\"%d\" role=\"img\" "
+               "aria-label=\"%s by step\">\n<path d=\"M0 0V%dH%d\" class=\"axis\"/>\n"
                "<text x=\"-6\" y=\"6\" text-anchor=\"end\">%.3g</text>"
                "<text x=\"-6\" y=\"%d\" text-anchor=\"end\">0</text>"
-               "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">step %.0f</text>\n<polyline points=\"",
-               WIDTH + 60, HEIGHT + 40, WIDTH, HEIGHT, WIDTH, top, HEIGHT, WIDTH, HEIGHT + 18,
-               last);
-    for (i = 0; i < r->point_count; i++)
-        if (isfinite(r->points[i].loss))
-            buf_printf(b, "%.1f,%.1f ", WIDTH * (double)r->points[i].step / (last > 0 ? last : 1),
-                       HEIGHT * (1 - r->points[i].loss / top));
-    buf_str(b, "\"/>\n</svg>\n");
+               "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">step %lld</text>\n",
+               WIDTH + 60, HEIGHT + 40, WIDTH, curve->title, HEIGHT, WIDTH, top, HEIGHT, WIDTH,
+               HEIGHT + 18, (long long)c->points[c->point_count - 1].step);
+    for (k = 0; k < SERIES_MAX && curve->series[k].name; k++)
+        put_series(b, c, &curve->series[k], k, top);
+    buf_str(b, "</svg>\n");
 }
+
+static void put_history(struct buf *b, const struct report *r)
+{
+    const struct checkpoint *c = r->history;
+    size_t i;
+
+    for (i = 0; c && c->point_count > 1 && i < sizeof curves / sizeof curves[0]; i++)
+        put_curve(b, c, &curves[i]);
+}
+
+static void put_evaluations(struct buf *b, const struct report *r)
+{
+    const struct checkpoint *c = r->history;
+    int i;
+
+    if (!c || c->eval_count < 2 || !r->judged_by)
+        return;
+    buf_str(b, "<h2>Evaluations</h2>\n<table><tr><th>step</th><th>");
+    escaped(b, r->judged_by);
+    buf_str(b, "</th></tr>\n");
+    for (i = 0; i < c->eval_count; i++)
+        buf_printf(b, "<tr><td>%lld</td><td%s>%.4f</td></tr>\n", (long long)c->evals[i].step,
+                   c->evals[i].step == c->best_step ? " class=\"better\"" : "", c->evals[i].value);
+    buf_str(b, "</table>\n");
+}
+
+/* ---- the page ---------------------------------------------------------------------------------
+ */
 
 static void put_facts(struct buf *b, const struct report *r)
 {
@@ -92,11 +174,22 @@ static void put_facts(struct buf *b, const struct report *r)
     buf_str(b, "</table>\n");
 }
 
+static void put_alarm(struct buf *b, const struct report *r)
+{
+    if (!r->alarm)
+        return;
+    buf_str(b, "<p class=\"alarm\">");
+    escaped(b, r->alarm);
+    buf_str(b, "</p>\n");
+}
+
 static const char style[] =
     "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em;"
     "color:#222}table{border-collapse:collapse}td,th{padding:.25em .9em .25em 0;text-align:left;"
     "border-bottom:1px solid #ddd}.better{color:#176d2c}.worse{color:#a11}"
-    "polyline{fill:none;stroke:#2258a5;stroke-width:1.5}.axis{fill:none;stroke:#999}"
+    ".alarm{background:#a11;color:#fff;padding:.6em .9em;font-weight:bold}"
+    "polyline{fill:none;stroke-width:1.5}.line0{stroke:#2258a5}.line1{stroke:#c1761b}"
+    ".key0{color:#2258a5}.key1{color:#c1761b}.axis{fill:none;stroke:#999}"
     "text{font-size:11px;fill:#555}</style>";
 
 int report_write(const char *path, const struct report *r, struct err *e)
@@ -110,8 +203,10 @@ int report_write(const char *path, const struct report *r, struct err *e)
     buf_printf(&b, "</title>%s</head><body>\n<h1>", style);
     escaped(&b, r->title);
     buf_str(&b, "</h1>\n");
+    put_alarm(&b, r);
     put_metrics(&b, r);
-    put_curve(&b, r);
+    put_evaluations(&b, r);
+    put_history(&b, r);
     put_facts(&b, r);
     buf_str(&b, "</body></html>\n");
     rc = buf_check(&b, path, e);

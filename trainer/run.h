@@ -26,10 +26,11 @@ struct clock;
 enum run_event_kind {
     RUN_PHASE,      /* phase */
     RUN_STEP,       /* epoch, step, loss, ...: one optimiser step is done */
-    RUN_EVAL,       /* metrics, when: "before", "after" */
+    RUN_EVAL,       /* metrics, metric, value, step, when: "before", "training", "after" */
     RUN_CHECKPOINT, /* path: a whole checkpoint, now on disk */
     RUN_RESUMED,    /* step: continues from there */
-    RUN_WARNING     /* text */
+    RUN_WARNING,    /* text */
+    RUN_WORSE       /* text, metric, value: by how much; the last event of the run */
 };
 
 struct run_event {
@@ -40,9 +41,12 @@ struct run_event {
     double loss, learning_rate, docs_per_s;
     double active;             /* share of triplets with a loss */
     double positive, negative; /* mean distances */
-    double gradient_norm;
+    double similarity;         /* mean cosine of all pairs: near 1, the embeddings collapse */
+    double gradient_norm;      /* before clipping */
     const char *when;
     const struct retrieval *metrics;
+    const char *metric; /* the one that counts */
+    double value;       /* of it */
     const char *path;
     const char *text;
 };
@@ -56,10 +60,12 @@ struct run_identity {
 };
 
 struct run_spec {
-    const char *backbone; /* a folder (onnx/model.onnx or model.onnx, tokenizer.json) or a
-                             model.onnx beside its tokenizer.json */
-    const char *out;      /* the artifact's folder: made, or of an earlier try of this run */
-    const char *work;     /* folder for checkpoints: made */
+    const char *backbone;  /* a folder (onnx/model.onnx or model.onnx, tokenizer.json) or a
+                              model.onnx beside its tokenizer.json */
+    const char *out;       /* the artifact's folder: made, or of an earlier try of this run */
+    const char *work;      /* folder for checkpoints: made */
+    const char *untrained; /* where the untrained model goes when training has made things worse:
+                              made, else an older one there is removed; NULL: it is not kept */
     const struct dataset *train;
     const struct dataset *eval; /* NULL or empty: nothing is measured */
     const struct job_parameters *parameters;
@@ -78,8 +84,13 @@ struct run_spec {
 struct run_result {
     bool evaluated;
     struct retrieval before, after;
-    double loss; /* of the last step */
-    int64_t steps;
+    const char *judged_by; /* the metric of best and worse; NULL when nothing was measured */
+    double before_value, after_value; /* of it */
+    bool worse;                       /* it fell: `untrained` has the better model */
+    double loss;                      /* of the last step */
+    int64_t steps;                    /* done in all */
+    int64_t exported_step;            /* whose weights were exported */
+    bool stopped_early;
     double seconds;    /* of training alone, in this process */
     double docs_per_s; /* trained documents a second, in this process */
     int64_t resumed_step;

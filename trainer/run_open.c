@@ -120,22 +120,28 @@ static int check_labels(const struct run *r, struct err *e)
     return 0;
 }
 
-static int open_engine(struct run *r, struct err *e)
+int run_engine(const struct run *r, bool train, struct engine **out, struct err *e)
 {
     const struct job_parameters *p = r->spec->parameters;
     struct engine_options options = {.backend = r->spec->backend,
                                      .threads = r->spec->threads,
                                      .lanes = (int)p->lanes,
-                                     .train = true};
+                                     .train = train};
     struct surgery surgery;
-    int rc = run_surgery(p, &surgery, e), longest;
+    int rc = run_surgery(p, &surgery, e);
 
-    if (rc == 0)
-        rc = engine_open(&r->engine, r->files.model, &surgery, &options, e);
+    return rc < 0 ? rc : engine_open(out, r->files.model, &surgery, &options, e);
+}
+
+static int open_engine(struct run *r, struct err *e)
+{
+    int64_t asked = r->spec->parameters->max_length;
+    int rc = run_engine(r, true, &r->engine, e), longest;
+
     if (rc < 0)
         return rc;
     longest = engine_info(r->engine)->max_tokens;
-    r->max_tokens = longest > 0 && longest < p->max_length ? longest : (int)p->max_length;
+    r->max_tokens = longest > 0 && longest < asked ? longest : (int)asked;
     return 0;
 }
 
@@ -195,14 +201,14 @@ static int open_batches(struct run *r, struct err *e)
     const struct dataset *d = r->spec->train;
     const struct sampler_info *info;
     size_t floats;
-    int rc;
+    int at_once, rc;
 
     rc = sampler_new(&r->sampler, dataset_label_ids(d), dataset_count(d), dataset_labels(d),
                      (int)p->batch_classes, (int)p->items_per_class, (uint64_t)p->seed, e);
     if (rc < 0)
         return rc;
     info = sampler_info(r->sampler);
-    r->steps_per_epoch = info->batches;
+    r->steps_per_epoch = (info->batches + p->accumulate - 1) / p->accumulate;
     r->steps = r->steps_per_epoch * p->epochs;
     floats = (size_t)info->batch_max * (size_t)engine_info(r->engine)->dim;
     r->embeddings = calloc(floats, 2 * sizeof *r->embeddings);
@@ -212,8 +218,9 @@ static int open_batches(struct run *r, struct err *e)
         return err_set(e, ERR_NOMEM, "a batch of %d documents", info->batch_max);
     r->texts = r->labels + info->batch_max;
     r->gradients = r->embeddings + floats;
-    return batch_new(&r->batch, info->batch_max,
-                     (size_t)info->batch_max * (size_t)r->train->longest, e);
+    at_once =
+        p->micro_batch && p->micro_batch < info->batch_max ? (int)p->micro_batch : info->batch_max;
+    return batch_new(&r->batch, at_once, (size_t)at_once * (size_t)r->train->longest, e);
 }
 
 /* Chosen on held-out fifths of training data: larger than the library's .05. */
@@ -305,7 +312,7 @@ int run_open(struct run *r, struct err *e)
         (rc = run_backbone_find(r->spec->backbone, &r->files, e)) < 0 ||
         (rc = open_engine(r, e)) < 0 || (rc = open_tokens(r, e)) < 0 ||
         (rc = open_batches(r, e)) < 0 || (rc = open_loss(r, e)) < 0 ||
-        (rc = make_identity(r, e)) < 0 || (rc = run_out_open(r, e)) < 0)
+        (rc = run_eval_open(r, e)) < 0 || (rc = make_identity(r, e)) < 0)
         return rc;
     snprintf(r->state->fingerprint, sizeof r->state->fingerprint, "%s",
              engine_info(r->engine)->fingerprint);

@@ -43,7 +43,7 @@ static int is_folder(const char *path, const char *what, struct err *e)
 
 /* 1: the folder holds a finished artifact and *ours says whether this very run made it; 0: it
  * doesn't. A manifest that can't be read is a stranger's. */
-static int finished(struct run *r, bool *ours, struct err *e)
+static int finished(struct run *r, const char *folder, bool *ours, struct err *e)
 {
     struct run_manifest manifest;
     struct err ignored = ERR_INIT;
@@ -53,8 +53,8 @@ static int finished(struct run *r, bool *ours, struct err *e)
     int rc;
 
     *ours = false;
-    if (snprintf(path, sizeof path, "%s/manifest.json", r->spec->out) >= (int)sizeof path)
-        return err_set(e, ERR_IO, "%s: the path is too long", r->spec->out);
+    if (snprintf(path, sizeof path, "%s/manifest.json", folder) >= (int)sizeof path)
+        return err_set(e, ERR_IO, "%s: the path is too long", folder);
     if (access(path, F_OK) < 0)
         return 0;
     arena_init(&a, MANIFEST_MAX);
@@ -68,21 +68,21 @@ static int finished(struct run *r, bool *ours, struct err *e)
     return 1;
 }
 
-/* The name inside `out` of a work folder that lies there; "": it lies elsewhere. */
-static void work_inside(const struct run_spec *s, char name[NAME_MAX + 1])
+/* The name inside `folder` of a work folder that lies there; "": it lies elsewhere. */
+static void work_inside(const struct run_spec *s, const char *folder, char name[NAME_MAX + 1])
 {
-    size_t n = strlen(s->out);
+    size_t n = strlen(folder);
 
     name[0] = '\0';
-    if (strncmp(s->work, s->out, n) == 0 && s->work[n] == '/')
+    if (strncmp(s->work, folder, n) == 0 && s->work[n] == '/')
         snprintf(name, NAME_MAX + 1, "%.*s", (int)strcspn(s->work + n + 1, "/"), s->work + n + 1);
 }
 
-static int check_finished(struct run *r, struct err *e)
+static int check_finished(struct run *r, const char *folder, struct err *e)
 {
     char work[NAME_MAX + 1], name[NAME_MAX + 1];
     bool ours;
-    int rc = finished(r, &ours, e);
+    int rc = finished(r, folder, &ours, e);
 
     if (rc < 0 || ours)
         return rc < 0 ? rc : 0;
@@ -90,14 +90,14 @@ static int check_finished(struct run *r, struct err *e)
         return err_set(e, ERR_EXISTS,
                        "%s holds a finished model of another run (other parameters, documents or "
                        "backbone): choose another folder, or --force to replace it",
-                       r->spec->out);
-    work_inside(r->spec, work);
-    rc = artifact_foreign(r->spec->out, work, name, e);
+                       folder);
+    work_inside(r->spec, folder, work);
+    rc = artifact_foreign(folder, work, name, e);
     if (rc == 1)
         return err_set(e, ERR_EXISTS,
                        "%s holds '%s', which is no part of a model: choose an empty or a new "
                        "folder, or --force to write beside it",
-                       r->spec->out, name);
+                       folder, name);
     return rc;
 }
 
@@ -117,19 +117,35 @@ static int lock(struct run *r, struct err *e)
 
 int run_out_open(struct run *r, struct err *e)
 {
-    int out, work, rc;
+    int out, work, untrained = 0, rc;
 
     if ((out = is_folder(r->spec->out, "model is", e)) < 0)
         return out;
     if ((work = is_folder(r->spec->work, "checkpoints need", e)) < 0)
         return work;
-    if (out == 1 && r->spec->keep_finished && (rc = check_finished(r, e)) < 0)
+    if (r->spec->untrained &&
+        (untrained = is_folder(r->spec->untrained, "untrained model may be", e)) < 0)
+        return untrained;
+    if (r->spec->keep_finished &&
+        ((out == 1 && (rc = check_finished(r, r->spec->out, e)) < 0) ||
+         (untrained == 1 && (rc = check_finished(r, r->spec->untrained, e)) < 0)))
         return rc;
     r->made_out = out == 0;
     r->made_work = work == 0;
     if ((rc = file_mkdirs(r->spec->out, e)) < 0 || (rc = file_mkdirs(r->spec->work, e)) < 0)
         return rc;
     return lock(r, e);
+}
+
+int run_out_untrained(struct run *r, bool keep, struct err *e)
+{
+    int rc;
+
+    if (keep)
+        return file_mkdirs(r->spec->untrained, e);
+    if ((rc = artifact_clear(r->spec->untrained, e)) == 0)
+        rmdir(r->spec->untrained); /* only when it is empty */
+    return rc;
 }
 
 void run_out_close(struct run *r, bool failed)

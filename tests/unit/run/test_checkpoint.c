@@ -12,6 +12,7 @@
 #include "platform/base/file.h"
 #include "tests/unit/run/world.h"
 #include "trainer/checkpoint.h"
+#include "trainer/engine/engine_int.h"
 
 struct fixture {
     struct world world;
@@ -40,11 +41,23 @@ static int setup(void **state)
     f->state->exact = true;
     f->state->step = 7;
     f->state->loss = 0.25;
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < CHECKPOINT_NUMBERS; i++) {
         f->state->before[i] = i / 8.0;
+        f->state->best[i] = i / 7.0;
+    }
+    f->state->best_value = 0.75;
+    f->state->best_step = 1;
+    f->state->stale = 2;
+    f->state->early = true;
+    f->state->collapsed = 4;
+    f->state->idle = 5;
     f->state->point_count = 3;
     for (int i = 0; i < 3; i++)
-        f->state->points[i] = (struct checkpoint_point){i + 1, 1.0 / (i + 1)};
+        f->state->points[i] =
+            (struct checkpoint_point){i + 1, 1.0 / (i + 1), 0.5, 0.25 + i, 0.75, 0.125, 3};
+    f->state->eval_count = 2;
+    for (int i = 0; i < 2; i++)
+        f->state->evals[i] = (struct checkpoint_eval){3 * (i + 1), 0.5 + i / 4.0};
     *state = f;
     return 0;
 }
@@ -97,6 +110,30 @@ static void test_round_trip(void **state)
     world_hash(f->world.work, "step-000000007.ckpt", after);
     assert_string_equal(before, after);
     assert_int_equal(world_entries(f->world.work), 1);
+}
+
+/* Parameters that were put aside are part of it, and come back though the others have moved. */
+static void test_put_aside(void **state)
+{
+    struct fixture *f = *state;
+    char kept[SHA256_HEX], is[SHA256_HEX];
+    struct err e = ERR_INIT;
+
+    assert_int_equal(engine_restore(f->engine, &e), ERR_INTERNAL);
+    assert_int_equal(engine_keep(f->engine, &e), 0);
+    assert_int_equal(engine_digest(f->engine, kept, &e), 0);
+    put(f, 7, 2);
+    f->engine->params.param[3] += 1;
+    assert_int_equal(engine_restore(f->engine, &e), 0);
+    assert_int_equal(engine_digest(f->engine, is, &e), 0);
+    assert_string_equal(is, kept);
+    f->engine->params.param[3] += 1;
+    assert_int_equal(engine_keep(f->engine, &e), 0);
+    assert_int_equal(engine_digest(f->engine, is, &e), 0);
+    assert_string_not_equal(is, kept);
+    assert_int_equal(resume(f, true, &e), 1);
+    assert_int_equal(engine_digest(f->engine, is, &e), 0);
+    assert_string_equal(is, kept);
 }
 
 static void test_nothing_there(void **state)
@@ -243,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_put_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_there, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_older_one, setup, teardown),
