@@ -36,7 +36,9 @@ struct csv {
     struct buf bytes;
     struct cursor cursor;
     struct record record;
+    enum csv_kind kind;
     int content, label; /* columns; label -1: none */
+    int second, score;  /* of pairs, scored pairs */
     int columns;        /* that every record must have */
     bool header, unix_like;
 };
@@ -183,36 +185,82 @@ static int find_column(const struct record *r, const char *wanted, const char *c
 static const char *const content_names[] = {"text", "content", NULL};
 static const char *const label_names[] = {"label", "category", "finetuner_label", NULL};
 
+static const char *const score_names[] = {"score", "similarity", NULL};
+static const char *const pair_names[][2] = {
+    {"text", "text"}, {"text1", "text2"}, {"sentence1", "sentence2"}, {"anchor", "positive"}};
+
+/* Without a header: how many columns, and how they are written. */
+static const struct {
+    int columns;
+    const char *text;
+} kinds[] = {[CSV_BY_HEADER] = {2, "text,label"},
+             [CSV_LABELED] = {2, "text,label"},
+             [CSV_PAIRS] = {2, "text,text"},
+             [CSV_SCORED] = {3, "text,text,score"}};
+
+/* Columns that a header may name; -1: it doesn't. */
+enum { CONTENT, LABEL, FIRST, SECOND, SCORE, ROLES };
+
 /* What looking at the first records with one delimiter tells. */
 struct sniffed {
-    int records, two, columns; /* records; those with two fields; fields of the first */
+    int records, fitting, columns; /* records; those with the wanted fields; fields of the first */
     bool all_quoted, crlf, repeated;
-    int content, label;
+    int role[ROLES];
 };
 
-static void look_at(struct sniffed *s, const struct record *r, const struct csv_options *o,
-                    struct field *names)
+/* Two columns of texts, the second behind or before the first. */
+static void find_pair(int role[ROLES], const struct record *r)
+{
+    size_t n;
+    int i, k;
+
+    for (n = 0; n < sizeof pair_names / sizeof pair_names[0]; n++)
+        for (i = 0; i < r->count; i++)
+            for (k = 0; k < r->count && is_name(&r->fields[i], pair_names[n][0]); k++)
+                if (k != i && is_name(&r->fields[k], pair_names[n][1])) {
+                    role[FIRST] = i;
+                    role[SECOND] = k;
+                    return;
+                }
+}
+
+static void find_roles(int role[ROLES], const struct record *r, const struct csv_options *o)
 {
     int i;
+
+    for (i = 0; i < ROLES; i++)
+        role[i] = -1;
+    if (o->kind != CSV_PAIRS && o->kind != CSV_SCORED) {
+        role[CONTENT] = find_column(r, o->content, content_names);
+        role[LABEL] = find_column(r, o->label, label_names);
+    }
+    if (o->kind != CSV_LABELED && !o->label_optional && !o->content && role[LABEL] < 0)
+        find_pair(role, r);
+    if (role[FIRST] >= 0 && o->kind != CSV_PAIRS)
+        role[SCORE] = find_column(r, NULL, score_names);
+}
+
+static void look_at(struct sniffed *s, const struct record *r, const struct csv_options *o,
+                    struct field names[ROLES])
+{
+    int i, column;
 
     for (i = 0; i < r->count; i++)
         s->all_quoted = s->all_quoted && r->fields[i].quoted;
     if (s->records++ == 0) {
         s->columns = r->count;
-        s->content = find_column(r, o->content, content_names);
-        s->label = find_column(r, o->label, label_names);
-        names[0] = s->content >= 0 ? r->fields[s->content] : (struct field){0};
-        names[1] = s->label >= 0 ? r->fields[s->label] : (struct field){0};
+        find_roles(s->role, r, o);
+        for (i = 0; i < ROLES; i++)
+            names[i] = s->role[i] >= 0 ? r->fields[s->role[i]] : (struct field){0};
     } else {
-        for (i = 0; i < 2; i++) {
-            int column = i ? s->label : s->content;
-
+        for (i = 0; i < ROLES; i++) {
+            column = s->role[i];
             if (column >= 0 && column < r->count && names[i].len == r->fields[column].len &&
                 memcmp(names[i].at, r->fields[column].at, names[i].len) == 0)
                 s->repeated = true;
         }
     }
-    s->two += r->count == 2;
+    s->fitting += r->count == kinds[o->kind].columns;
 }
 
 static int sniff(const struct csv *c, char comma, const struct csv_options *o, struct sniffed *s,
@@ -223,13 +271,13 @@ static int sniff(const struct csv *c, char comma, const struct csv_options *o, s
     char *copy = malloc(len + 1);
     struct record *r = malloc(sizeof *r);
     struct cursor at = c->cursor;
-    struct field names[2];
+    struct field names[ROLES];
     struct err ignored;
     int rc = 0;
 
     memset(s, 0, sizeof *s);
     s->all_quoted = true;
-    s->content = s->label = -1;
+    memset(s->role, -1, sizeof s->role);
     if (copy && r) {
         memcpy(copy, c->cursor.at, len);
         copy[len] = '\0';
@@ -247,27 +295,61 @@ static int sniff(const struct csv *c, char comma, const struct csv_options *o, s
     return rc;
 }
 
-/* A header that names content and label decides, then two fields in most records, then (with half a
- * header) more than one field. */
+/* A header that names content and label, or a pair, decides, then the wanted number of fields in
+ * most records, then (with half a header) more than one field. */
+static bool is_named(const struct sniffed *s)
+{
+    return s->role[FIRST] >= 0 || (s->role[CONTENT] >= 0 && s->role[LABEL] >= 0);
+}
+
 static bool tabs_win(const struct sniffed *comma, const struct sniffed *tab)
 {
-    bool comma_named = comma->content >= 0 && comma->label >= 0;
-    bool tab_named = tab->content >= 0 && tab->label >= 0;
-
-    if (comma_named != tab_named)
-        return tab_named;
-    if (tab->two != comma->two)
-        return tab->two > comma->two;
+    if (is_named(comma) != is_named(tab))
+        return is_named(tab);
+    if (tab->fitting != comma->fitting)
+        return tab->fitting > comma->fitting;
     return tab->columns > 1 && comma->columns < 2;
+}
+
+/* Pairs, by their header or because it was asked for. */
+static int set_pair_columns(struct csv *c, const struct sniffed *s, enum csv_kind kind,
+                            struct err *e)
+{
+    bool scored = kind == CSV_SCORED || (kind == CSV_BY_HEADER && s->role[SCORE] >= 0);
+
+    c->kind = scored ? CSV_SCORED : CSV_PAIRS;
+    c->header = s->role[FIRST] >= 0 && !s->repeated;
+    c->label = -1;
+    if (!c->header) {
+        c->columns = kinds[c->kind].columns;
+        c->content = 0;
+        c->second = 1;
+        c->score = scored ? 2 : -1;
+        return 0;
+    }
+    c->columns = s->columns;
+    c->content = s->role[FIRST];
+    c->second = s->role[SECOND];
+    c->score = s->role[SCORE];
+    if (scored && c->score < 0)
+        return err_set(e, ERR_FORMAT, "%s:1: the header names no score: call a column \"score\"",
+                       c->name);
+    return 0;
 }
 
 static int set_columns(struct csv *c, const struct sniffed *s, const struct csv_options *o,
                        struct err *e)
 {
+    int content = s->role[CONTENT], label = s->role[LABEL];
+
+    if (o->kind == CSV_PAIRS || o->kind == CSV_SCORED || (s->role[FIRST] >= 0 && !s->repeated))
+        return set_pair_columns(c, s, o->kind, e);
+    c->kind = CSV_LABELED;
+    c->second = c->score = -1;
     c->columns = 2;
     c->content = 0;
     c->label = 1;
-    c->header = (s->content >= 0 || s->label >= 0) && (!s->repeated || o->content || o->label);
+    c->header = (content >= 0 || label >= 0) && (!s->repeated || o->content || o->label);
     if (!c->header && (o->content || o->label))
         return err_set(e, ERR_FORMAT, "%s:1: no column is named \"%s\"", c->name,
                        o->content ? o->content : o->label);
@@ -279,8 +361,8 @@ static int set_columns(struct csv *c, const struct sniffed *s, const struct csv_
         return 0;
     }
     c->columns = s->columns;
-    c->content = s->content;
-    c->label = s->label;
+    c->content = content;
+    c->label = label;
     if (c->columns == 2 && c->content < 0)
         c->content = 1 - c->label;
     if (c->columns == 2 && c->label < 0 && !o->label)
@@ -414,14 +496,49 @@ static int wrong_count(const struct csv *c, const struct record *r, struct err *
                        c->name, r->line, r->count, c->columns,
                        c->cursor.comma == '\t' ? "tab" : "comma");
     return err_set(e, ERR_FORMAT,
-                   "%s:%zu: %d column%s where %d are expected: write content%slabel on each line",
-                   c->name, r->line, r->count, r->count == 1 ? "" : "s", c->columns,
-                   c->cursor.comma == '\t' ? "<tab>" : ",");
+                   "%s:%zu: %d column%s where %d are expected%s: write %s on each line%s", c->name,
+                   r->line, r->count, r->count == 1 ? "" : "s", c->columns,
+                   c->score >= r->count    ? ", the score is missing"
+                   : c->second >= r->count ? ", the second text is missing"
+                   : c->label >= r->count  ? ", the label is missing"
+                                           : "",
+                   kinds[c->kind].text, c->cursor.comma == '\t' ? ", with tabs between" : "");
 }
 
 static bool is_blank(const struct field *f)
 {
     return strspn(f->at, " \t\r\n") == f->len;
+}
+
+/* Without blanks around it. */
+static const char *trimmed(const struct field *f)
+{
+    char *end = f->at + f->len;
+
+    while (end > f->at && strchr(" \t", end[-1]))
+        *--end = '\0';
+    return f->at + strspn(f->at, " \t");
+}
+
+static int take_pair(const struct csv *c, const struct record *r, struct csv_row *row,
+                     struct err *e)
+{
+    const struct field *second = &r->fields[c->second];
+    const char *score;
+
+    if (is_blank(second))
+        return fail(&c->cursor, ERR_FORMAT, r->line, "the second text is empty: remove the line",
+                    e);
+    row->second = second->at;
+    row->second_len = second->len;
+    if (c->kind != CSV_SCORED)
+        return 1;
+    score = trimmed(&r->fields[c->score]);
+    if (text_f64(score, -CSV_SCORE_MAX, CSV_SCORE_MAX, &row->score) < 0)
+        return err_set(e, ERR_FORMAT,
+                       "%s:%zu: score: '%.40s' is not a number from -1000000 to 1000000", c->name,
+                       r->line, score);
+    return 1;
 }
 
 int csv_next(struct csv *c, struct csv_row *row, struct err *e)
@@ -437,11 +554,9 @@ int csv_next(struct csv *c, struct csv_row *row, struct err *e)
     text = &r->fields[c->content];
     if (is_blank(text))
         return fail(&c->cursor, ERR_FORMAT, r->line, "the content is empty: remove the line", e);
-    row->text = text->at;
-    row->text_len = text->len;
-    row->label = "";
-    row->label_len = 0;
-    row->line = r->line;
+    *row = (struct csv_row){.text = text->at, .text_len = text->len, .label = "", .line = r->line};
+    if (c->kind != CSV_LABELED)
+        return take_pair(c, r, row, e);
     if (c->label < 0)
         return 1;
     label = &r->fields[c->label];
@@ -461,4 +576,19 @@ const char *csv_dialect(const struct csv *c)
 bool csv_has_header(const struct csv *c)
 {
     return c->header;
+}
+
+enum csv_kind csv_kind(const struct csv *c)
+{
+    return c->kind;
+}
+
+int csv_kind_parse(const char *text, enum csv_kind *kind)
+{
+    for (int i = CSV_LABELED; i <= CSV_SCORED; i++)
+        if (!strcmp(text, kinds[i].text)) {
+            *kind = (enum csv_kind)i;
+            return 0;
+        }
+    return -1;
 }

@@ -1,10 +1,10 @@
-/* A CSV file from anywhere, read with and without labels. */
+/* A CSV file from anywhere, read as each kind, with and without labels. */
 #include "tests/fuzz/schemas/fuzz.h"
 #include "trainer/data/csv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    struct csv_options options = {.label_optional = n & 1};
+    struct csv_options options = {.label_optional = n & 1, .kind = (enum csv_kind)(n / 2 % 4)};
     struct csv_row row;
     struct csv *c;
     struct err e;

@@ -4,6 +4,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,8 @@
 
 static struct err e;
 
-/* All rows as text[label]; behind them "!message" when it ends with an error. */
+/* All rows as text[label], text+second[] or text+second=score[]; behind them "!message" when it
+ * ends with an error. */
 static char *rows(const char *text, size_t n, const struct csv_options *o, const char *dialect,
                   int header)
 {
@@ -30,7 +32,12 @@ static char *rows(const char *text, size_t n, const struct csv_options *o, const
         if (header >= 0)
             assert_int_equal(csv_has_header(c), header);
         while ((rc = csv_next(c, &row, &e)) > 0)
-            buf_printf(&b, "%s[%s]", row.text, row.label);
+            if (csv_kind(c) == CSV_SCORED)
+                buf_printf(&b, "%s+%s=%g[]", row.text, row.second, row.score);
+            else if (csv_kind(c) == CSV_PAIRS)
+                buf_printf(&b, "%s+%s[]", row.text, row.second);
+            else
+                buf_printf(&b, "%s[%s]", row.text, row.label);
     }
     if (rc < 0)
         buf_printf(&b, "!%s", e.text);
@@ -55,6 +62,71 @@ static void fails(const char *text, const char *says)
     if (!message || !strstr(message, says))
         fail_msg("\"%s\" does not say \"%s\"", got, says);
     free(got);
+}
+
+static void as(enum csv_kind kind, const char *text, const char *expected)
+{
+    char *got = rows(text, strlen(text), &(struct csv_options){.kind = kind}, NULL, -1);
+
+    if (!got || !strstr(got, expected))
+        fail_msg("\"%s\" gives \"%s\", not \"%s\"", text, got, expected);
+    free(got);
+}
+
+static void pairs_are_found_by_their_header(void **state)
+{
+    check("text,text,score\na,b,1\nc,d,-0.5\n", "excel", 1, "a+b=1[]c+d=-0.5[]");
+    check("score\ttext\ttext\n1e2\ta, x\tb\n", "excel-tab", 1, "a, x+b=100[]");
+    check("id,Sentence2,sentence1,similarity\n7,b,a, 3 \n", "excel", 1, "a+b=3[]");
+    check("text1,text2\na,b\n", "excel", 1, "a+b[]");
+    check("positive,anchor\nb,a\n", "excel", 1, "a+b[]");
+    check("text,text\na,b\n", "excel", 1, "a+b[]");
+    /* a label column is a label column, and words of the data are no header */
+    check("text,text1,text2,label\na,x,y,l\n", "excel", 1, "a[l]");
+    check("anchor,positive\nanchor,b\nc,d\n", "excel", 0, "anchor[positive]anchor[b]c[d]");
+}
+
+static void pairs_are_asked_for(void **state)
+{
+    as(CSV_SCORED, "a,b,1\nc,d,2\n", "a+b=1[]c+d=2[]");
+    as(CSV_SCORED, "a\tb, c\t1\n", "a+b, c=1[]");
+    as(CSV_SCORED, "text,text,score\na,b,1\n", "a+b=1[]");
+    as(CSV_PAIRS, "a,b\ntext,label\n", "a+b[]text+label[]");
+    as(CSV_PAIRS, "text,text,score\na,b,1\n", "a+b[]");
+    as(CSV_LABELED, "text1,text2\na,b\n", "text1[text2]a[b]");
+    as(CSV_SCORED, "text,text\na,b\n", "!f.csv:1: the header names no score");
+    as(CSV_SCORED, "a,b\n", "f.csv:1: 2 columns where 3 are expected, the score is missing");
+}
+
+static void bad_pairs_are_refused(void **state)
+{
+    static const char *const bad[] = {"nan", "inf", "-inf", "1e7",  "1000001",
+                                      "",    "x",   "1,5",  "0x1p3"};
+    char text[64], says[96];
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "text,text,score\na,b,1\n\nc,d,\"%s\"\n", bad[i]);
+        snprintf(says, sizeof says, "f.csv:4: score: '%s' is not a number from", bad[i]);
+        fails(text, says);
+    }
+    fails("text,text,score\na,b,1\na,,1\n", "f.csv:3: the second text is empty");
+    fails("text,text,score\n ,b,1\n", "f.csv:2: the content is empty");
+    fails("text,text,score\na,b\n",
+          "f.csv:2: 2 columns where 3 are expected, the score is missing: "
+          "write text,text,score on each line");
+    fails("text1,text2\na,b\nc\n", "f.csv:3: 1 column where 2 are expected, the second text is");
+    fails("text,text,score\na,b,c,1\n", "f.csv:2: 4 columns where 3");
+    fails("text1\ttext2\na\tb\nc\n", "with tabs between");
+}
+
+static void kinds_have_names(void **state)
+{
+    enum csv_kind kind;
+
+    assert_true(csv_kind_parse("text,label", &kind) == 0 && kind == CSV_LABELED);
+    assert_true(csv_kind_parse("text,text", &kind) == 0 && kind == CSV_PAIRS);
+    assert_true(csv_kind_parse("text,text,score", &kind) == 0 && kind == CSV_SCORED);
+    assert_int_equal(csv_kind_parse("label,text", &kind), -1);
 }
 
 static void dialects_are_found(void **state)
@@ -148,9 +220,16 @@ static void absent_file_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dialects_are_found),   cmocka_unit_test(quotes_hold_anything),
-        cmocka_unit_test(headers_are_found),    cmocka_unit_test(options_pick_columns),
-        cmocka_unit_test(errors_say_where),     cmocka_unit_test(binary_is_refused),
+        cmocka_unit_test(pairs_are_found_by_their_header),
+        cmocka_unit_test(pairs_are_asked_for),
+        cmocka_unit_test(bad_pairs_are_refused),
+        cmocka_unit_test(kinds_have_names),
+        cmocka_unit_test(dialects_are_found),
+        cmocka_unit_test(quotes_hold_anything),
+        cmocka_unit_test(headers_are_found),
+        cmocka_unit_test(options_pick_columns),
+        cmocka_unit_test(errors_say_where),
+        cmocka_unit_test(binary_is_refused),
         cmocka_unit_test(absent_file_is_named),
     };
 

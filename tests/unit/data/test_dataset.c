@@ -5,10 +5,12 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "platform/base/counter.h"
 #include "platform/base/file.h"
 #include "trainer/data/batch.h"
 #include "trainer/data/npy.h"
@@ -102,6 +104,180 @@ static void strata_are_held_out(void **state)
     dataset_free(d);
 }
 
+static void pair(struct dataset *d, const char *id, const char *text, const char *second,
+                 const double *score, enum dataset_split split)
+{
+    assert_int_equal(dataset_add_pair(d, id, id ? strlen(id) : 0, text, strlen(text), second,
+                                      strlen(second), score, split, &e),
+                     0);
+}
+
+/* "id:text:label:split" of every document. */
+static void holds(const struct dataset *d, const char *const *expected, int count)
+{
+    char got[256];
+
+    assert_int_equal(dataset_count(d), count);
+    for (int i = 0; i < count; i++) {
+        struct dataset_doc doc = dataset_at(d, i);
+
+        snprintf(got, sizeof got, "%.*s:%.*s:%s:%d", (int)doc.id_len, doc.id, (int)doc.text_len,
+                 doc.text, dataset_label_name(d, doc.label), (int)doc.split);
+        assert_string_equal(got, expected[i]);
+    }
+}
+
+static void scored_pairs_stand_side_by_side(void **state)
+{
+    static const char *const expected[] = {"p#1:a:0:0", "p#2:b:0:0", "0#1:c:1:1", "0#2:a:1:1"};
+    const double scores[] = {.5, -3, 7};
+    struct dataset *d = dataset_new(), *part;
+    unsigned char mark[4];
+    char hash[SHA256_HEX], other[SHA256_HEX];
+
+    pair(d, "p", "x", "y", &scores[2], DATASET_TRAIN);
+    pair(d, NULL, "c", "a", &scores[1], DATASET_EVAL);
+    pair(d, "p", "a", "b", &scores[0], DATASET_TRAIN); /* replaces the first */
+    pair(d, "gone", "a", "b", &scores[0], DATASET_TRAIN);
+    dataset_remove(d, "gone", 4);
+    assert_int_equal(dataset_seal(d, &e), 0);
+    holds(d, expected, 4);
+    assert_true(dataset_scores(d)[0] == .5 && dataset_scores(d)[1] == -3);
+    dataset_split_marks(d, mark);
+    assert_int_equal(dataset_select(&part, d, mark, 1, &e), 0);
+    holds(part, (const char *const[]){"0#1:c:0:1", "0#2:a:0:1"}, 2);
+    assert_true(dataset_scores(part)[0] == -3);
+    dataset_free(part);
+    assert_int_equal(dataset_hash(d, hash, &e), 0);
+    dataset_free(d);
+
+    d = dataset_new(); /* another score, another hash */
+    pair(d, "p", "a", "b", &scores[2], DATASET_TRAIN);
+    pair(d, "0", "c", "a", &scores[1], DATASET_EVAL);
+    assert_int_equal(dataset_seal(d, &e), 0);
+    assert_int_equal(dataset_hash(d, other, &e), 0);
+    assert_string_not_equal(hash, other);
+    dataset_free(d);
+}
+
+static void pairs_become_classes(void **state)
+{
+    static const char *const expected[] = {"0#1:a:0:1", "0#2:b:0:1", "1#1:c:1:0",
+                                           "1#2:d:1:0", "2#1:e:0:1", "4#1:f:2:0"};
+    struct dataset *d = dataset_new();
+
+    pair(d, NULL, "a", "b", NULL, DATASET_TRAIN);
+    pair(d, NULL, "c", "d", NULL, DATASET_TRAIN);
+    pair(d, NULL, "e", "b", NULL, DATASET_EVAL); /* one pair is held out: its class is */
+    pair(d, NULL, "d", "c", NULL, DATASET_TRAIN);
+    pair(d, NULL, "f", "f", NULL, DATASET_TRAIN);
+    assert_int_equal(dataset_seal(d, &e), 0);
+    assert_null(dataset_scores(d));
+    holds(d, expected, 6);
+    assert_int_equal(dataset_label_counts(d)[0], 3);
+    dataset_free(d);
+}
+
+static int number_in(const struct dataset_doc *doc)
+{
+    char digits[16];
+
+    snprintf(digits, sizeof digits, "%.*s", (int)doc->text_len - 1, doc->text + 1);
+    return atoi(digits);
+}
+
+/* Classes as found by spreading the smallest number until nothing changes. */
+static void joining_equals_spreading(void **state)
+{
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        int pairs = 1 + (int)(seed * 7 % 150), texts = 2 + (int)(seed * 13 % 200), of[160][2];
+        int class[256], changed = 1;
+        struct dataset *d = dataset_new();
+
+        for (int t = 0; t < texts; t++)
+            class[t] = t;
+        for (int i = 0; i < pairs; i++) {
+            char text[2][16];
+
+            for (int side = 0; side < 2; side++) {
+                uint64_t bits = counter_u64(seed, 0, 1, (uint64_t)(2 * i + side));
+
+                of[i][side] = (int)counter_below(bits, (uint64_t)texts);
+                snprintf(text[side], sizeof text[side], "t%d", of[i][side]);
+            }
+            pair(d, NULL, text[0], text[1], NULL, DATASET_TRAIN);
+        }
+        while (changed) {
+            changed = 0;
+            for (int i = 0; i < pairs; i++)
+                for (int side = 0; side < 2; side++)
+                    if (class[of[i][side]] > class[of[i][1 - side]]) {
+                        class[of[i][side]] = class[of[i][1 - side]];
+                        changed = 1;
+                    }
+        }
+        assert_int_equal(dataset_seal(d, &e), 0);
+        for (int i = 0; i < dataset_count(d); i++)
+            for (int k = 0; k < i; k++) {
+                struct dataset_doc a = dataset_at(d, i), b = dataset_at(d, k);
+                int s = number_in(&a), t = number_in(&b);
+
+                assert_int_not_equal(s, t);
+                assert_true((class[s] == class[t]) == (a.label == b.label));
+            }
+        dataset_free(d);
+    }
+}
+
+static void kinds_are_not_mixed(void **state)
+{
+    const double score = 1;
+    struct dataset *d = dataset_new();
+    char id[DATASET_ID_MAX];
+
+    pair(d, "a", "x", "y", &score, DATASET_TRAIN);
+    pair(d, "b", "x", "y", NULL, DATASET_TRAIN);
+    assert_int_equal(dataset_seal(d, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "0 labeled documents, 1 pairs and 1 scored pairs are mixed"));
+    dataset_free(d);
+
+    memset(id, 'i', sizeof id);
+    d = dataset_new();
+    assert_int_equal(
+        dataset_add_pair(d, id, sizeof id - 1, "a", 1, "b", 1, NULL, DATASET_TRAIN, &e), ERR_LIMIT);
+    assert_int_equal(dataset_add_pair(d, "", 0, "a", 1, "b", 1, NULL, DATASET_TRAIN, &e),
+                     ERR_FORMAT);
+    assert_int_equal(
+        dataset_add_pair(d, id, sizeof id - 2, "a", 1, "b", 1, NULL, DATASET_TRAIN, &e), 0);
+    pair(d, "b", "x", "y", &score, DATASET_TRAIN); /* replaced by its own kind's opposite */
+    pair(d, "b", "x", "y", NULL, DATASET_TRAIN);
+    assert_int_equal(dataset_seal(d, &e), 0);
+    assert_int_equal(dataset_count(d), 4);
+    dataset_free(d);
+}
+
+static void scored_pairs_are_held_out_whole(void **state)
+{
+    struct dataset *d = dataset_new(), *in, *out;
+    unsigned char held[200];
+
+    for (int i = 0; i < 100; i++) {
+        const double score = i;
+        pair(d, NULL, "a", "b", &score, DATASET_TRAIN);
+    }
+    assert_int_equal(dataset_seal(d, &e), 0);
+    assert_int_equal(dataset_stratify(d, .2, 5, held, &e), 0);
+    for (int i = 0; i < 200; i += 2)
+        assert_int_equal(held[i], held[i + 1]);
+    assert_int_equal(dataset_select(&in, d, held, 0, &e), 0);
+    assert_int_equal(dataset_select(&out, d, held, 1, &e), 0);
+    assert_int_equal(dataset_count(in), 160);
+    assert_int_equal(dataset_count(out), 40);
+    dataset_free(in);
+    dataset_free(out);
+    dataset_free(d);
+}
+
 static void csv_becomes_a_dataset(void **state)
 {
     char path[] = "/tmp/tripline-data-XXXXXX";
@@ -115,6 +291,16 @@ static void csv_becomes_a_dataset(void **state)
     assert_int_equal(dataset_count(d), 3);
     assert_int_equal(dataset_labels(d), 2);
     assert_int_equal(dataset_at(d, 2).split, DATASET_EVAL);
+    dataset_free(d);
+    assert_int_equal(file_write(path, "text,text,score\na,b,1\na,c,2\n", 28, &e), 0);
+    assert_int_equal(dataset_from_csv(&d, path, NULL, DATASET_TRAIN, &e), 0);
+    assert_int_equal(dataset_count(d), 4);
+    assert_true(dataset_scores(d)[1] == 2);
+    dataset_free(d);
+    assert_int_equal(file_write(path, "text,text\na,b\na,c\n", 18, &e), 0);
+    assert_int_equal(dataset_from_csv(&d, path, NULL, DATASET_TRAIN, &e), 0);
+    assert_int_equal(dataset_count(d), 3);
+    assert_int_equal(dataset_labels(d), 1);
     dataset_free(d);
     assert_int_equal(file_write(path, "text,label\n", 11, &e), 0);
     assert_int_equal(dataset_from_csv(&d, path, NULL, DATASET_EVAL, &e), ERR_FORMAT);
@@ -257,6 +443,11 @@ static void npy_headers_are_strict(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scored_pairs_stand_side_by_side),
+        cmocka_unit_test(pairs_become_classes),
+        cmocka_unit_test(joining_equals_spreading),
+        cmocka_unit_test(kinds_are_not_mixed),
+        cmocka_unit_test(scored_pairs_are_held_out_whole),
         cmocka_unit_test(last_one_wins),
         cmocka_unit_test(bad_documents_are_refused),
         cmocka_unit_test(strata_are_held_out),
