@@ -114,6 +114,11 @@ static const struct option_row rows[] = {
      .type = OPTION_FLAG,
      .offset = offsetof(struct fit_options, resume_any),
      .help = "go on from a checkpoint of another machine kind (not the same bytes)"},
+    {.name = "check-determinism",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct fit_options, check_determinism),
+     .help = "with --local: trains two steps three times, once with another number of threads, "
+             "and says whether the bytes are equal; writes nothing"},
     {.name = "force",
      .type = OPTION_FLAG,
      .offset = offsetof(struct fit_options, force),

@@ -12,7 +12,7 @@
 #include "schemas/job.h"
 
 struct fit_options {
-    bool local, json, resume_any, force;
+    bool local, json, resume_any, force, check_determinism;
     const char *train, *eval, *model, *out; /* --local */
     const char *work;
     int64_t epochs, seed, threads; /* -1: not given */
@@ -29,6 +29,7 @@ struct fit_options {
 int fit_parameters(const struct fit_options *o, struct arena *a, struct job_parameters *out,
                    struct err *e);
 
+/* 0, an error, or CLI_WORSE. */
 int fit_local(const struct fit_options *o, struct err *e);
 
 /* 0, an error, or CLI_RUN_FAILED. */

@@ -63,8 +63,10 @@ static void on_event(void *arg, const struct run_event *event)
     case RUN_WARNING:
         progress_say(p, "note: %s", event->text);
         break;
+    case RUN_WORSE:
+        progress_say(p, "%s", event->text);
+        break;
     case RUN_CHECKPOINT:
-    case RUN_WORSE: /* said at the end, where nothing scrolls it away */
         break;
     }
 }
@@ -84,22 +86,32 @@ static json_t *metrics_json(const struct retrieval *r)
     return v;
 }
 
-static int print_json(const struct fit_options *o, const struct run_result *r, struct err *e)
+/* What was held out, and the verdict. */
+static void add_evaluation(json_t *v, const struct run_spec *spec, const struct run_result *r)
 {
-    json_t *v = json_pack("{s:s, s:I, s:f, s:f, s:f, s:I, s:b, s:s, s:i, s:s}", "out", o->out,
-                          "steps", (json_int_t)r->steps, "loss", r->loss, "seconds", r->seconds,
-                          "docs_per_s", r->docs_per_s, "resumed_step", (json_int_t)r->resumed_step,
-                          "exact", r->exact, "fingerprint", r->fingerprint, "dimension", r->dim,
-                          "manifest_sha256", r->manifest_sha256);
+    json_object_set_new(v, "before", metrics_json(&r->before));
+    json_object_set_new(v, "after", metrics_json(&r->after));
+    json_object_set_new(v, "judged_by", json_string(r->judged_by));
+    json_object_set_new(v, "worse", json_boolean(r->worse));
+    if (r->worse)
+        json_object_set_new(v, "untrained", json_string(spec->untrained));
+}
+
+static int print_json(const struct run_spec *spec, const struct run_result *r, struct err *e)
+{
+    json_t *v = json_pack(
+        "{s:s, s:I, s:I, s:b, s:f, s:f, s:f, s:I, s:b, s:s, s:i, s:s}", "out", spec->out, "steps",
+        (json_int_t)r->steps, "exported_step", (json_int_t)r->exported_step, "stopped_early",
+        (int)r->stopped_early, "loss", r->loss, "seconds", r->seconds, "docs_per_s", r->docs_per_s,
+        "resumed_step", (json_int_t)r->resumed_step, "exact", r->exact, "fingerprint",
+        r->fingerprint, "dimension", r->dim, "manifest_sha256", r->manifest_sha256);
     struct buf b;
     int rc;
 
     if (!v)
         return err_set(e, ERR_NOMEM, "the result as JSON");
-    if (r->evaluated) {
-        json_object_set_new(v, "before", metrics_json(&r->before));
-        json_object_set_new(v, "after", metrics_json(&r->after));
-    }
+    if (r->evaluated)
+        add_evaluation(v, spec, r);
     buf_init(&b, 1 << 20);
     rc = json_write(v, JSON_CANONICAL, &b, e);
     buf_char(&b, '\n');
@@ -110,7 +122,7 @@ static int print_json(const struct fit_options *o, const struct run_result *r, s
     return rc;
 }
 
-static int print_table(const struct fit_options *o, const struct run_result *r, struct err *e)
+static int print_table(const struct run_spec *spec, const struct run_result *r, struct err *e)
 {
     struct record_number before[EVALUATE_METRICS], after[EVALUATE_METRICS];
     struct buf b;
@@ -126,8 +138,16 @@ static int print_table(const struct fit_options *o, const struct run_result *r, 
             buf_printf(&b, "%-16s %8.4f %8.4f %+8.4f\n", before[i].name, before[i].value,
                        after[i].value, after[i].value - before[i].value);
     }
-    buf_printf(&b, "the model is in %s (%d numbers a text; report.html shows more)\n", o->out,
+    buf_printf(&b, "the model is in %s (%d numbers a text; report.html shows more)\n", spec->out,
                r->dim);
+    if (r->stopped_early)
+        buf_printf(&b, "stopped early after %lld steps\n", (long long)r->steps);
+    if (r->exported_step != r->steps)
+        buf_printf(&b, "its weights are the best ones, of step %lld of %lld\n",
+                   (long long)r->exported_step, (long long)r->steps);
+    if (r->worse)
+        buf_printf(&b, "IT GOT WORSE by %s; the better model, untrained, is in %s\n", r->judged_by,
+                   spec->untrained);
     rc = cli_print(&b, e);
     buf_release(&b);
     return rc;
@@ -155,13 +175,18 @@ static int fit(const struct fit_options *o, struct run_spec *spec, struct progre
                struct err *e)
 {
     struct run_result result;
-    char work[PATH_MAX];
-    int rc;
+    char work[PATH_MAX], untrained[PATH_MAX];
+    int rc, out = (int)strlen(o->out);
 
+    while (out > 1 && o->out[out - 1] == '/')
+        out--;
     if (snprintf(work, sizeof work, o->work ? "%s" : "%s.work", o->work ? o->work : o->out) >=
-        (int)sizeof work)
+            (int)sizeof work ||
+        snprintf(untrained, sizeof untrained, "%.*s.untrained", out, o->out) >=
+            (int)sizeof untrained)
         return err_set(e, ERR_USAGE, "--out %s: the path is too long", o->out);
     spec->work = work;
+    spec->untrained = untrained;
     spec->on_event = on_event;
     spec->arg = progress;
     rc = run_fit(spec, &result, e);
@@ -170,7 +195,55 @@ static int fit(const struct fit_options *o, struct run_spec *spec, struct progre
     progress_done(progress, NULL);
     if (!o->work && (rc = file_remove_tree(work, e)) < 0)
         return rc;
-    return o->json ? print_json(o, &result, e) : print_table(o, &result, e);
+    rc = o->json ? print_json(spec, &result, e) : print_table(spec, &result, e);
+    return rc < 0 ? rc : result.worse ? CLI_WORSE : 0;
+}
+
+/* ---- --check-determinism ----------------------------------------------------------------------
+ */
+
+static int print_check(const struct fit_options *o, const struct run_check *c, struct err *e)
+{
+    struct buf b;
+    int rc = 0;
+
+    buf_init(&b, 1 << 16);
+    if (o->json)
+        rc = cli_json(&b,
+                      json_pack("{s:b, s:i, s:[i, i, i], s:s, s:s}", "equal", (int)c->equal,
+                                "steps", c->steps, "threads", c->threads[0], c->threads[1],
+                                c->threads[2], "digest", c->digest, "fingerprint", c->fingerprint),
+                      e);
+    else if (c->equal)
+        buf_printf(&b,
+                   "%d steps, trained three times with %d, %d and %d threads: equal bytes\n"
+                   "digest of parameters and moments: %s\nnumeric fingerprint: %s\n",
+                   c->steps, c->threads[0], c->threads[1], c->threads[2], c->digest,
+                   c->fingerprint);
+    if (rc == 0)
+        rc = cli_print(&b, e);
+    buf_release(&b);
+    if (rc < 0 || c->equal)
+        return rc;
+    return err_set(e, ERR_INTERNAL,
+                   "not deterministic: step %d differs between run 1 (%d threads) and run %d (%d "
+                   "threads) at %s",
+                   c->differs_step, c->threads[0], c->differs_run, c->threads[c->differs_run - 1],
+                   c->fingerprint);
+}
+
+static int check(const struct fit_options *o, const struct run_spec *spec,
+                 struct progress *progress, struct err *e)
+{
+    struct run_check result;
+    int rc;
+
+    progress_step(progress, "the same steps three times", 0, "");
+    rc = run_check(spec, &result, e);
+    if (rc < 0)
+        return rc;
+    progress_done(progress, NULL);
+    return print_check(o, &result, e);
 }
 
 static const char *last_part(const char *path)
@@ -192,7 +265,7 @@ int fit_local(const struct fit_options *o, struct err *e)
 
     arena_init(&arena, 1 << 20);
     if ((rc = need(o->train, "--train", e)) < 0 || (rc = need(o->model, "--model", e)) < 0 ||
-        (rc = need(o->out, "--out", e)) < 0 ||
+        (!o->check_determinism && (rc = need(o->out, "--out", e)) < 0) ||
         (rc = fit_parameters(o, &arena, &parameters, e)) < 0 || (rc = clock_real(&clock, e)) < 0 ||
         (rc = signals_install(clock, e)) < 0 ||
         (rc = progress_new(&progress, clock, 2, PROGRESS_AUTO, e)) < 0 ||
@@ -211,7 +284,7 @@ int fit_local(const struct fit_options *o, struct err *e)
         .clock = clock,
         .identity = {.backbone = last_part(o->model)},
     };
-    rc = fit(o, &spec, progress, e);
+    rc = o->check_determinism ? check(o, &spec, progress, e) : fit(o, &spec, progress, e);
 done:
     progress_free(progress);
     dataset_free(eval);

@@ -397,10 +397,10 @@ int fit_remote(const struct fit_options *given, struct err *e)
     struct remote r = {.o = &o, .phase = -1};
     int rc;
 
-    if (o.train || o.eval || o.out || o.work)
+    if (o.train || o.eval || o.out || o.work || o.check_determinism)
         return err_set(e, ERR_USAGE,
-                       "fit: --train, --eval, --out and --work go with --local; a run on the "
-                       "servers has --dataset and --backbone");
+                       "fit: --train, --eval, --out, --work and --check-determinism go with "
+                       "--local; a run on the servers has --dataset and --backbone");
     o.follow = o.follow || o.pull;
     arena_init(&r.arena, ARENA_MAX);
     arena_init(&r.look, ARENA_MAX);

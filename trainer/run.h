@@ -110,6 +110,21 @@ struct run_result {
  */
 int run_fit(const struct run_spec *, struct run_result *, struct err *e);
 
+/*
+ * --check-determinism: the first steps of the spec, RUN_CHECK_RUNS times over, the last
+ * time with another number of threads. `out` and `work` of the spec are not used. Only
+ * RUN_STEP is told. Errors as run_fit; bytes that differ are no error, but said.
+ */
+enum { RUN_CHECK_STEPS = 2, RUN_CHECK_RUNS = 3 };
+struct run_check {
+    bool equal;
+    int steps, threads[RUN_CHECK_RUNS];
+    int differs_run, differs_step; /* the first that differs from run 1; counted from 1 */
+    char digest[SHA256_HEX];       /* of parameters and moments behind the last step of run 1 */
+    char fingerprint[160];
+};
+int run_check(const struct run_spec *, struct run_check *out, struct err *e);
+
 /* Where a backbone's files are; PATH_MAX each. ERR_NOT_FOUND says which is missing. */
 struct run_backbone {
     char model[4096], tokenizer[4096], folder[4096];
