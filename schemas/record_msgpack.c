@@ -4,6 +4,7 @@
  */
 #include "schemas/record_int.h"
 
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -221,8 +222,10 @@ int tree_of_msgpack(struct arena *a, const void *bytes, size_t n, msgpack_object
         return err_set(e, ERR_FORMAT, "msgpack: %zu bytes follow the value (offset %zu)", n - c.at,
                        c.at);
     msgpack_unpacked_init(&u);
+    errno = 0; /* not every failed allocation has a status of its own */
     if (msgpack_unpack_next(&u, bytes, n, &at) != MSGPACK_UNPACK_SUCCESS) {
-        rc = err_set(e, ERR_FORMAT, "msgpack: cannot be read");
+        rc = errno == ENOMEM ? err_set(e, ERR_NOMEM, "msgpack: out of memory")
+                             : err_set(e, ERR_FORMAT, "msgpack: cannot be read");
     } else {
         *out = u.data;
         rc = move_in(a, out, e);

@@ -1,5 +1,6 @@
 #include "schemas/record_int.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,13 +138,20 @@ int tree_of_json(struct arena *a, const void *bytes, size_t n, msgpack_object *o
     return rc;
 }
 
+/* jansson gave none: for want of memory, or it does not take what was there. errno was 0 before. */
+static int no_value(const char *what, struct err *e)
+{
+    return errno == ENOMEM ? no_memory(e) : err_set(e, ERR_FORMAT, "record: %s", what);
+}
+
 static int to_string(const msgpack_object *v, json_t **out, struct err *e)
 {
     char *text;
 
     if (v->type == MSGPACK_OBJECT_STR) {
+        errno = 0;
         *out = json_stringn(v->via.str.ptr, v->via.str.size);
-        return *out ? 0 : err_set(e, ERR_FORMAT, "record: a string that is not UTF-8");
+        return *out ? 0 : no_value("a string that is not UTF-8", e);
     }
     text = malloc(BASE64_LEN((size_t)v->via.bin.size) + 1);
     if (!text)
@@ -227,6 +235,7 @@ int tree_to_json(const msgpack_object *v, json_t **out, struct err *e)
         return to_array(v, out, e);
     if (v->type == MSGPACK_OBJECT_MAP)
         return to_object(v, out, e);
+    errno = 0;
     *out = to_scalar(v);
-    return *out ? 0 : err_set(e, ERR_FORMAT, "record: a number that is not finite");
+    return *out ? 0 : no_value("a number that is not finite", e);
 }

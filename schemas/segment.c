@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "schemas/record_int.h"
 #include "schemas/segment_int.h"
@@ -170,7 +171,9 @@ static int close_block(struct segment_writer *w, struct err *e)
     n = ZSTD_compressCCtx(w->zip, place + SEGMENT_BLOCK_HEADER, bound, w->block.data, w->block.len,
                           3);
     if (ZSTD_isError(n))
-        return err_set(e, ERR_INTERNAL, "segment: zstd: %s", ZSTD_getErrorName(n));
+        return err_set(
+            e, ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation ? ERR_NOMEM : ERR_INTERNAL,
+            "segment: zstd: %s", ZSTD_getErrorName(n));
     put_u32(place, (uint32_t)w->block.len);
     put_u32(place + 4, (uint32_t)n);
     put_u32(place + 8, w->block_records);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "schemas/segment_int.h"
 
@@ -174,6 +175,8 @@ static int open_block(struct segment_reader *r, struct err *e)
     if ((rc = make_room(r, raw, e)) < 0)
         return rc;
     n = ZSTD_decompressDCtx(r->zip, r->block, raw, s, zipped);
+    if (ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation)
+        return err_set(e, ERR_NOMEM, "segment: decompressing a block");
     if (ZSTD_isError(n) || n != raw)
         return broken("a block can't be decompressed", r->at, e);
     sha256_add(r->content, r->block, raw);

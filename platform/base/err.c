@@ -66,6 +66,8 @@ int err_errno(struct err *e, int code, const char *format, ...)
     va_list args;
     size_t n;
 
+    if (errnum == ENOMEM) /* the C library had no buffer for a file: not the file's fault */
+        code = ERR_NOMEM;
     e->code = code;
     va_start(args, format);
     vsnprintf(e->text, sizeof e->text, format, args);

@@ -60,7 +60,8 @@ struct err {
 /* Writes the message and returns `code`, so that `return err_set(e, ERR_X, ...)` reads well. */
 int err_set(struct err *e, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* As err_set, and appends ": " and the text of `errno` (ENOSPC and EACCES get advice). */
+/* As err_set, and appends ": " and the text of `errno` (ENOSPC and EACCES get advice). ENOMEM makes
+ * it ERR_NOMEM, whatever `code` is. */
 int err_errno(struct err *e, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

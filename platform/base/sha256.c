@@ -1,58 +1,59 @@
+/*
+ * libcrypto's SHA-256 by its older interface: the newer one allocates for every digest and can
+ * fail, this one does neither, so that hashing needs no error path.
+ */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "platform/base/sha256.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-struct sha256 {
-    EVP_MD_CTX *md;
-};
+_Static_assert(sizeof(struct sha256) == sizeof(SHA256_CTX), "the header's size is libcrypto's");
 
-/* libcrypto fails here only when it has no memory or no SHA-256 at all: neither can be lived with.
- */
-static void must(int ok)
+static SHA256_CTX *context(struct sha256 *s)
 {
-    if (!ok)
-        abort();
+    return (SHA256_CTX *)s->state;
+}
+
+void sha256_init(struct sha256 *s)
+{
+    SHA256_Init(context(s));
 }
 
 struct sha256 *sha256_new(void)
 {
-    struct sha256 *s = calloc(1, sizeof *s);
+    struct sha256 *s = malloc(sizeof *s);
 
-    if (!s)
-        return NULL;
-    s->md = EVP_MD_CTX_new();
-    if (!s->md || !EVP_DigestInit_ex(s->md, EVP_sha256(), NULL)) {
-        sha256_free(s);
-        return NULL;
-    }
+    if (s)
+        sha256_init(s);
     return s;
 }
 
 void sha256_free(struct sha256 *s)
 {
-    if (!s)
-        return;
-    EVP_MD_CTX_free(s->md);
     free(s);
 }
 
 void sha256_add(struct sha256 *s, const void *bytes, size_t n)
 {
-    must(EVP_DigestUpdate(s->md, bytes, n));
+    SHA256_Update(context(s), bytes, n);
 }
 
 void sha256_end(struct sha256 *s, unsigned char digest[SHA256_SIZE])
 {
-    must(EVP_DigestFinal_ex(s->md, digest, NULL));
-    must(EVP_DigestInit_ex(s->md, EVP_sha256(), NULL));
+    SHA256_Final(digest, context(s));
+    sha256_init(s);
 }
 
 void sha256(const void *bytes, size_t n, unsigned char digest[SHA256_SIZE])
 {
-    must(EVP_Digest(n ? bytes : "", n, digest, NULL, EVP_sha256(), NULL));
+    struct sha256 s;
+
+    sha256_init(&s);
+    sha256_add(&s, bytes, n);
+    sha256_end(&s, digest);
 }
 
 void sha256_hex(const unsigned char digest[SHA256_SIZE], char hex[SHA256_HEX])
@@ -78,7 +79,7 @@ void sha256_of(const void *bytes, size_t n, char hex[SHA256_HEX])
 int sha256_file(const char *path, char hex[SHA256_HEX], unsigned long long *size, struct err *e)
 {
     unsigned char digest[SHA256_SIZE], piece[65536];
-    struct sha256 *s = NULL;
+    struct sha256 s;
     unsigned long long total = 0;
     FILE *f = fopen(path, "rb");
     size_t n;
@@ -86,31 +87,42 @@ int sha256_file(const char *path, char hex[SHA256_HEX], unsigned long long *size
 
     if (!f)
         return err_errno(e, ERR_IO, "%s", path);
-    s = sha256_new();
-    if (!s) {
-        rc = err_set(e, ERR_NOMEM, "%s: no memory to hash it", path);
-        goto done;
-    }
+    sha256_init(&s);
     while ((n = fread(piece, 1, sizeof piece, f)) > 0) {
-        sha256_add(s, piece, n);
+        sha256_add(&s, piece, n);
         total += n;
     }
-    if (ferror(f)) {
+    if (ferror(f))
         rc = err_errno(e, ERR_IO, "%s: reading", path);
-        goto done;
-    }
-    sha256_end(s, digest);
+    sha256_end(&s, digest);
     sha256_hex(digest, hex);
     if (size)
         *size = total;
-done:
-    sha256_free(s);
     fclose(f);
     return rc;
 }
 
+/* HMAC (RFC 2104): H(key ^ opad, H(key ^ ipad, bytes)). */
 void hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t n,
                  unsigned char mac[SHA256_SIZE])
 {
-    must(HMAC(EVP_sha256(), key, (int)key_len, bytes, n, mac, NULL) != NULL);
+    unsigned char block[SHA256_CBLOCK] = {0};
+    struct sha256 s;
+    size_t i;
+
+    if (key_len > sizeof block)
+        sha256(key, key_len, block);
+    else if (key_len > 0)
+        memcpy(block, key, key_len);
+    for (i = 0; i < sizeof block; i++)
+        block[i] ^= 0x36;
+    sha256_init(&s);
+    sha256_add(&s, block, sizeof block);
+    sha256_add(&s, bytes, n);
+    sha256_end(&s, mac);
+    for (i = 0; i < sizeof block; i++)
+        block[i] ^= 0x36 ^ 0x5c;
+    sha256_add(&s, block, sizeof block);
+    sha256_add(&s, mac, SHA256_SIZE);
+    sha256_end(&s, mac);
 }

@@ -6,14 +6,18 @@
 #define PLATFORM_BASE_SHA256_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "platform/base/err.h"
 
 #define SHA256_SIZE 32
 #define SHA256_HEX  (2 * SHA256_SIZE + 1) /* with the NUL */
 
-struct sha256;                      /* opaque; sha256_new, sha256_free */
-struct sha256 *sha256_new(void);    /* NULL: out of memory */
+struct sha256 {
+    uint32_t state[28]; /* libcrypto's */
+};
+void sha256_init(struct sha256 *s); /* nothing to release */
+struct sha256 *sha256_new(void);    /* the same on the heap; NULL: out of memory */
 void sha256_free(struct sha256 *s); /* accepts NULL */
 void sha256_add(struct sha256 *s, const void *bytes, size_t n);
 void sha256_end(struct sha256 *s,

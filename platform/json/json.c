@@ -1,6 +1,7 @@
 #include "platform/json/json.h"
 
 #include <math.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,84 @@
 #include "platform/base/text.h"
 
 static const struct json_limits limits_default = JSON_LIMITS_DEFAULT;
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+/*
+ * jansson's lexer does not look whether its buffer could grow: it drops characters, reads past
+ * them, or ends the process by an assertion. So an allocation that fails while a text is parsed
+ * leaves the parser at once, and what it holds goes back.
+ */
+static _Thread_local struct {
+    jmp_buf *out; /* NULL: nothing is being parsed */
+    void **held;  /* NULL entries have gone back */
+    size_t count, cap;
+} parsing;
+
+static bool note(void *p)
+{
+    size_t cap = parsing.cap ? 2 * parsing.cap : 256;
+    void **held = parsing.held;
+
+    if (parsing.count == parsing.cap) {
+        if (!(held = realloc(held, cap * sizeof *held)))
+            return false;
+        parsing.held = held;
+        parsing.cap = cap;
+    }
+    held[parsing.count++] = p;
+    return true;
+}
+
+static void *take(size_t n)
+{
+    void *p = malloc(n);
+
+    if (!parsing.out || (p && note(p)))
+        return p;
+    free(p);
+    longjmp(*parsing.out, 1);
+}
+
+/* What goes back was mostly taken last. */
+static void give(void *p)
+{
+    size_t i = parsing.out ? parsing.count : 0;
+
+    while (i > 0 && parsing.held[i - 1] != p)
+        i--;
+    if (i > 0)
+        parsing.held[i - 1] = NULL;
+    while (parsing.count > 0 && !parsing.held[parsing.count - 1])
+        parsing.count--;
+    free(p);
+}
+
+/* Before anything is asked of jansson. */
+static __attribute__((constructor)) void take_over(void)
+{
+    json_set_alloc_funcs(take, give);
+}
+
+/* False: memory has run out. *out NULL: *why says what is wrong with the text. */
+static bool load(const char *s, size_t n, json_t **out, json_error_t *why)
+{
+    jmp_buf back;
+    volatile bool enough = true;
+
+    if (setjmp(back) == 0) {
+        parsing.out = &back;
+        *out = json_loadb(s, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, why);
+    } else {
+        enough = false;
+        *out = NULL;
+        while (parsing.count > 0)
+            free(parsing.held[--parsing.count]);
+    }
+    free(parsing.held);
+    memset(&parsing, 0, sizeof parsing);
+    return enough;
+}
 
 /* --- parsing ---------------------------------------------------------------------------------- */
 
@@ -63,11 +142,10 @@ int json_parse(const void *bytes, size_t n, const struct json_limits *limits, js
     *out = NULL;
     if ((rc = check_limits(bytes, n, limits ? limits : &limits_default, e)) < 0)
         return rc;
-    *out = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (!load(bytes, n, out, &why))
+        return err_set(e, ERR_NOMEM, "JSON: out of memory");
     if (*out)
         return 0;
-    if (json_error_code(&why) == json_error_out_of_memory)
-        return err_set(e, ERR_NOMEM, "JSON: out of memory");
     if (json_error_code(&why) == json_error_null_character)
         return err_set(e, ERR_FORMAT, "JSON: a NUL character in a string (offset %d)",
                        why.position);
@@ -85,6 +163,26 @@ int json_parse_file(const char *path, const struct json_limits *limits, json_t *
         err_wrap(e, "%s", path);
     buf_release(&b);
     return rc;
+}
+
+/* --- building --------------------------------------------------------------------------------- */
+
+static void drop_unless(bool kept, json_t **to)
+{
+    if (kept)
+        return;
+    json_decref(*to);
+    *to = NULL;
+}
+
+void json_add(json_t **to, json_t *item)
+{
+    drop_unless(json_array_append_new(*to, item) == 0, to);
+}
+
+void json_put(json_t **to, const char *name, json_t *value)
+{
+    drop_unless(json_object_set_new(*to, name, value) == 0, to);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -395,9 +493,12 @@ static size_t skip_value(const char *s, size_t n, size_t i)
 /* Is the member name at s[i], escapes and all, this one? */
 static bool is_named(const char *s, size_t n, size_t i, const char *name)
 {
-    json_t *v = json_loadb(s + i, skip_string(s, n, i) - i, JSON_DECODE_ANY, NULL);
-    bool same = v && !strcmp(json_string_value(v), name);
+    json_error_t why;
+    json_t *v;
+    bool same;
 
+    load(s + i, skip_string(s, n, i) - i, &v, &why);
+    same = v && !strcmp(json_string_value(v), name);
     json_decref(v);
     return same;
 }

@@ -43,6 +43,11 @@ int json_parse(const void *bytes, size_t n, const struct json_limits *limits, js
 int json_parse_file(const char *path, const struct json_limits *limits, json_t **out,
                     struct err *e);
 
+/* Building: the array or object *to takes the value. When memory has run out, for this value or
+ * before (NULL), *to is released and NULL, so that only the end is looked at. */
+void json_add(json_t **to, json_t *item);
+void json_put(json_t **to, const char *name, json_t *value);
+
 enum json_form { JSON_CANONICAL, JSON_READABLE };
 /* Appends; ERR_FORMAT for a number that is not finite, else buf_check. */
 int json_write(const json_t *v, enum json_form form, struct buf *out, struct err *e);
