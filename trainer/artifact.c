@@ -119,7 +119,7 @@ static json_t *tokenizer_config(const json_t *tokenizer, int64_t max_length)
                            : has_token(tokens, specials[i].roberta) ? specials[i].roberta
                                                                     : NULL;
         if (name)
-            json_object_set_new(v, specials[i].role, json_string(name));
+            json_put(&v, specials[i].role, json_string(name));
     }
     return v;
 }
@@ -232,13 +232,12 @@ static int put_modules(const struct artifact *a, struct err *e)
                      module(1, "1_Pooling", "sentence_transformers.models.Pooling"));
     rc = put_pooling(a, pooling, e);
     if (rc == 0 && engine_projection(a->engine, &w, &b)) {
-        json_array_append_new(list,
-                              module(index++, "2_Dense", "sentence_transformers.models.Dense"));
+        json_add(&list, module(index++, "2_Dense", "sentence_transformers.models.Dense"));
         rc = put_dense(a, w, b, e);
     }
     if (rc == 0 && a->manifest->normalized)
-        json_array_append_new(list, module(index, index == 2 ? "2_Normalize" : "3_Normalize",
-                                           "sentence_transformers.models.Normalize"));
+        json_add(&list, module(index, index == 2 ? "2_Normalize" : "3_Normalize",
+                               "sentence_transformers.models.Normalize"));
     if (rc < 0) {
         json_decref(list);
         return rc;
@@ -266,7 +265,7 @@ static json_t *golden_item(const struct artifact_golden *g, int dim)
     int i;
 
     for (i = 0; vector && i < dim; i++)
-        json_array_append_new(vector, json_real(g->vector[i]));
+        json_add(&vector, json_real(g->vector[i]));
     return json_pack("{s:s%, s:o}", "text", g->text, g->len, "vector", vector);
 }
 
@@ -276,14 +275,8 @@ static int put_golden(const struct artifact *a, struct err *e)
     json_t *list = json_array();
     size_t i;
 
-    for (i = 0; list && i < a->golden_count; i++) {
-        json_t *item = golden_item(&a->golden[i], dim);
-
-        if (!item || json_array_append_new(list, item) < 0) {
-            json_decref(list);
-            list = NULL;
-        }
-    }
+    for (i = 0; list && i < a->golden_count; i++)
+        json_add(&list, golden_item(&a->golden[i], dim));
     return put_json(a, "golden.json",
                     json_pack("{s:i, s:f, s:o}", "dimension", dim, "tolerance", ARTIFACT_TOLERANCE,
                               "inputs", list),
@@ -296,7 +289,7 @@ static json_t *numbers(const struct record_number *list, size_t count)
     size_t i;
 
     for (i = 0; v && i < count; i++)
-        json_object_set_new(v, list[i].name, json_real(list[i].value));
+        json_put(&v, list[i].name, json_real(list[i].value));
     return v;
 }
 
@@ -307,8 +300,8 @@ static json_t *evaluations(const struct checkpoint *c)
     int i;
 
     for (i = 0; list && c && i < c->eval_count; i++)
-        json_array_append_new(list, json_pack("{s:I, s:f}", "step", (json_int_t)c->evals[i].step,
-                                              "value", c->evals[i].value));
+        json_add(&list, json_pack("{s:I, s:f}", "step", (json_int_t)c->evals[i].step, "value",
+                                  c->evals[i].value));
     return list;
 }
 

@@ -81,20 +81,34 @@ static int clear_one(const char *folder, const char *sub, struct err *e)
     return rc;
 }
 
+static int remove_name(const char *folder, const char *name, struct err *e)
+{
+    char path[PATH_MAX];
+    int rc = artifact_path(path, folder, name, e);
+
+    if (rc == 0 && unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)
+        rc = err_errno(e, ERR_IO, "%s: removing", path);
+    return rc;
+}
+
+/* By name first, the manifest before all: that needs no memory, which may be why we are here. */
 int artifact_clear(const char *folder, struct err *e)
 {
     char path[PATH_MAX];
-    int i, rc = artifact_path(path, folder, "manifest.json", e);
+    int i, rc = remove_name(folder, "manifest.json", e);
 
+    for (i = 0; rc == 0 && i < ARTIFACT_FILES; i++)
+        rc = remove_name(folder, artifact_files[i], e);
+    for (i = 0; rc == 0 && i < FOLDERS; i++)
+        if ((rc = artifact_path(path, folder, folders[i], e)) == 0)
+            rmdir(path); /* stays when there is something else in it */
     if (rc < 0)
         return rc;
-    if (unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)
-        return err_errno(e, ERR_IO, "%s: removing", path);
-    for (i = 0; i < FOLDERS; i++) {
+    for (i = 0; i < FOLDERS; i++) { /* what a killed export left under passing names */
         if ((rc = clear_one(folder, folders[i], e)) < 0 ||
             (rc = artifact_path(path, folder, folders[i], e)) < 0)
             return rc;
-        rmdir(path); /* stays when there is something else in it */
+        rmdir(path);
     }
     return clear_one(folder, "", e);
 }

@@ -442,10 +442,10 @@ static int try_one(const char *path, const char *identity, const char *fingerpri
                    struct checkpoint *c, struct engine *engine, struct err *e)
 {
     FILE *f;
-    int rc;
+    int rc = open_whole(path, c, &f, e);
 
-    if (open_whole(path, c, &f, e) < 0)
-        return 0; /* damaged: an older one may be whole */
+    if (rc < 0)
+        return rc == ERR_NOMEM ? rc : 0; /* damaged: an older one may be whole */
     if (strcmp(c->identity, identity) != 0) {
         rc = 0;
     } else if (strcmp(c->fingerprint, fingerprint) != 0 && exact_only) {

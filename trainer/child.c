@@ -84,7 +84,7 @@ static void say_eval(const struct run_event *v)
 
     evaluate_numbers(v->metrics, n);
     for (i = 0; i < EVALUATE_METRICS; i++)
-        json_object_set_new(metrics, n[i].name, number(n[i].value));
+        json_put(&metrics, n[i].name, number(n[i].value));
     say(json_pack("{s:s, s:s, s:I, s:s, s:o, s:o}", "event", "eval", "when", v->when, "step",
                   (json_int_t)v->step, "metric", v->metric, "value", number(v->value), "metrics",
                   metrics));

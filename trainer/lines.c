@@ -15,13 +15,11 @@ void lines_add(struct attempt *a, json_t *event)
     struct buf line;
     struct err e = ERR_INIT;
 
-    if (!event)
-        return;
     buf_init(&line, LINE_BYTES);
-    json_object_set_new(event, "attempt", json_integer((json_int_t)a->n));
-    json_object_set_new(event, "n", json_integer((json_int_t)l->next));
-    json_object_set_new(event, "time_ms", json_integer(clock_wall_ms(a->t->p.clock)));
-    if (json_write(event, JSON_CANONICAL, &line, &e) == 0 &&
+    json_put(&event, "attempt", json_integer((json_int_t)a->n));
+    json_put(&event, "n", json_integer((json_int_t)l->next));
+    json_put(&event, "time_ms", json_integer(clock_wall_ms(a->t->p.clock)));
+    if (event && json_write(event, JSON_CANONICAL, &line, &e) == 0 &&
         l->pending.len + line.len < l->pending.max) {
         if (!l->pending.len)
             l->since_ms = clock_mono_ms(a->t->p.clock);

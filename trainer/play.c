@@ -44,10 +44,9 @@ static json_t *segments_json(const struct attempt *a)
         const struct snapshot_chain *c = &a->snapshot.chains[i];
 
         for (j = 0; j < c->segment_count; j++)
-            json_array_append_new(list, json_pack("{s:I, s:I, s:I}", "incarnation",
-                                                  (json_int_t)c->incarnation, "partition",
-                                                  (json_int_t)c->partition, "first",
-                                                  (json_int_t)c->segments[j].first));
+            json_add(&list, json_pack("{s:I, s:I, s:I}", "incarnation", (json_int_t)c->incarnation,
+                                      "partition", (json_int_t)c->partition, "first",
+                                      (json_int_t)c->segments[j].first));
     }
     return list;
 }

@@ -65,7 +65,7 @@ static int finished(struct run *r, const char *folder, bool *ours, struct err *e
     *ours = rc == 0 && manifest.nonce && strcmp(manifest.nonce, run_nonce(r)) == 0;
     buf_release(&b);
     arena_release(&a);
-    return 1;
+    return rc == ERR_NOMEM ? err_set(e, rc, "%s", ignored.text) : 1;
 }
 
 /* The name inside `folder` of a work folder that lies there; "": it lies elsewhere. */

@@ -237,21 +237,20 @@ int engine_export(struct engine *g, const char *path, struct err *e)
 /* What a stream must agree in: names, shapes and order of everything that trains. */
 void engine_identity(const struct engine *g, char hex[65])
 {
-    struct sha256 *h = sha256_new();
-    unsigned char digest[SHA256_SIZE] = {0};
+    unsigned char digest[SHA256_SIZE];
+    struct sha256 h;
 
-    for (int i = 0; h && i < g->program.param_count; i++) {
+    sha256_init(&h);
+    for (int i = 0; i < g->program.param_count; i++) {
         const struct param *q = &g->program.params[i];
         uint64_t at[2] = {q->at, q->count};
 
         if (!q->used || !q->trainable)
             continue;
-        sha256_add(h, q->name, strlen(q->name) + 1);
-        sha256_add(h, at, sizeof at);
+        sha256_add(&h, q->name, strlen(q->name) + 1);
+        sha256_add(&h, at, sizeof at);
     }
-    if (h)
-        sha256_end(h, digest);
-    sha256_free(h);
+    sha256_end(&h, digest);
     sha256_hex(digest, hex);
 }
 

@@ -352,9 +352,11 @@ static int read_map(struct source **out, const void *map, size_t len, bool mappe
     s->map_len = mapped ? len : 0;
     if ((rc = skeleton_make(&skeleton, map, len, e)) < 0)
         goto done;
+    errno = 0; /* protobuf-c says no more than that it failed */
     m = onnx__model_proto__unpack(NULL, skeleton.len, (const uint8_t *)skeleton.data);
     if (!m) {
-        rc = err_set(e, ERR_FORMAT, "not an ONNX file, or a damaged one");
+        rc = errno == ENOMEM ? err_set(e, ERR_NOMEM, "reading the model")
+                             : err_set(e, ERR_FORMAT, "not an ONNX file, or a damaged one");
         goto done;
     }
     s->path = keep(s, path);
