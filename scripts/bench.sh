@@ -1,5 +1,6 @@
 #!/bin/bash
 # bench.sh train|encode [--pairs N] [--steps N] [--json]: Tripline and its peers in turn, in one run.
+# bench.sh quality [--recipes A,B] [--peer] [...]: what recipes reach on held-out documents, PyTorch beside.
 # bench.sh kernels [ISA [GEMM]]: every kernel of the CPU backend.   bench.sh profile: a training step by kernel.
 # The peers (PyTorch, sentence-transformers, ONNX Runtime) are installed once, in a virtual environment
 # in the cache; TRIPLINE_BENCH_VENV names another one.
@@ -45,17 +46,32 @@ profile() {
         "${data[1]}/train.csv" "$work/batches" profile=1 | sed '/^{/d'
 }
 
+quality() {
+    local python=python3
+    programs_build tripline
+    case " $* " in *" --peer "*)
+        peers_setup
+        python=$venv/bin/python
+        ;;
+    esac
+    exec "$python" "$ROOT/scripts/bench_quality.py" --bin "$build/bin" --backbone "$backbone" \
+        --data "${TRIPLINE_SHARED:-$ROOT/../shared}/data" "$@"
+}
+
 what=${1:-}
 [ $# -eq 0 ] || shift
 case $what in
-train | encode | profile) ;;
+train | encode | profile | quality) ;;
 kernels)
     programs_build bench_kernels
     exec "$build/bin/bench_kernels" "$@"
     ;;
-*) die -64 "what? ./dev bench train|encode|profile|kernels" ;;
+*) die -64 "what? ./dev bench train|encode|profile|quality|kernels" ;;
 esac
 [ -r "$backbone/model.onnx" ] || "$ROOT/scripts/setup.sh" local
+if [ "$what" = quality ]; then
+    quality "$@"
+fi
 programs_build bench_speed tripline
 mapfile -t data < <(data_find)
 [ ${#data[@]} = 2 ] || die "no documents to run on"
