@@ -199,6 +199,26 @@ static void test_damaged_checkpoint(void **state)
     assert_string_equal(is, want);
 }
 
+/* Another way of computing goes on only when it may, and then says so. */
+static void test_other_backend(void **state)
+{
+    struct world *w = *state;
+    struct run_spec spec = world_spec(w);
+    struct run_result r;
+    struct err e = ERR_INIT;
+
+    w->stop_at = 5;
+    world_fails(w, &spec, ERR_CANCELLED, "stopped");
+    spec = world_spec(w);
+    spec.backend = "reference";
+    world_fails(w, &spec, ERR_CONFIG, "was made under engine-");
+    assert_false(world_exists(w->out, ""));
+    spec.resume_any = true;
+    assert_int_equal(run_fit(&spec, &r, &e), 0);
+    assert_int_equal(r.resumed_step, 5);
+    assert_false(r.exact);
+}
+
 /* Other parameters: another run, which does not go on from this one's checkpoints. */
 static void test_other_parameters(void **state)
 {
@@ -278,6 +298,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stop_and_resume, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resume_at_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_checkpoint, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_other_backend, setup, teardown),
         cmocka_unit_test_setup_teardown(test_other_parameters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_choice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unusable_documents, setup, teardown),
