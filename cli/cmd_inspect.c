@@ -2,12 +2,14 @@
 
 #include <stdio.h>
 
-#include "platform/json/json.h"
+#include "cli/cmd_fit.h"
+#include "cli/inspect.h"
 #include "trainer/run.h"
 
 struct inspect_options {
     const char *cut;
-    bool json;
+    struct option_list set;
+    bool json, dot, svg;
 };
 
 static const struct option_row rows[] = {
@@ -16,86 +18,86 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct inspect_options, cut),
      .value = "TENSOR",
      .help = "cut the head at this tensor (default: found)"},
+    {.name = "set",
+     .type = OPTION_LIST,
+     .offset = offsetof(struct inspect_options, set),
+     .value = "NAME=VALUE",
+     .help = "a parameter of training, as `fit` takes it: what would be frozen, pooled, planned"},
     {.name = "json",
      .type = OPTION_FLAG,
      .offset = offsetof(struct inspect_options, json),
      .help = "one JSON object on standard output"},
+    {.name = "dot",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct inspect_options, dot),
+     .help = "the blocks as a Graphviz graph"},
+    {.name = "svg",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct inspect_options, svg),
+     .help = "the blocks as a picture"},
 };
-
-/* Objects as indented "name: value" lines, for a person. */
-static void put_value(struct buf *b, const char *name, const json_t *v, int depth)
-{
-    const char *key;
-    json_t *item;
-    size_t i;
-
-    buf_printf(b, "%*s%s:", 2 * depth, "", name);
-    if (json_is_object(v)) {
-        buf_char(b, '\n');
-        json_object_foreach((json_t *)v, key, item) put_value(b, key, item, depth + 1);
-        return;
-    }
-    if (json_is_array(v)) {
-        char index[24];
-
-        buf_char(b, '\n');
-        json_array_foreach(v, i, item)
-        {
-            snprintf(index, sizeof index, "%zu", i + 1);
-            put_value(b, index, item, depth + 1);
-        }
-        return;
-    }
-    if (json_is_string(v))
-        buf_printf(b, " %s", json_string_value(v));
-    else if (json_is_integer(v))
-        buf_printf(b, " %lld", (long long)json_integer_value(v));
-    else if (json_is_real(v))
-        buf_printf(b, " %.6g", json_real_value(v));
-    else
-        buf_printf(b, " %s", json_is_true(v) ? "yes" : json_is_false(v) ? "no" : "none");
-    buf_char(b, '\n');
-}
 
 static int show(const struct inspect_options *o, const struct buf *text, struct err *e)
 {
-    const char *key;
-    json_t *v, *item;
     struct buf b;
-    int rc = json_parse(text->data, text->len, NULL, &v, e);
+    json_t *model;
+    int rc = json_parse(text->data, text->len, NULL, &model, e);
 
     if (rc < 0)
         return rc;
     buf_init(&b, (size_t)64 << 20);
-    if (o->json) {
-        rc = json_write(v, JSON_CANONICAL, &b, e);
-        buf_char(&b, '\n');
-    } else {
-        json_object_foreach(v, key, item) put_value(&b, key, item, 0);
-    }
+    if (o->json)
+        rc = cli_json(&b, json_incref(model), e);
+    else if (o->svg)
+        rc = inspect_svg(model, &b, e);
+    else if (o->dot)
+        inspect_dot(model, &b);
+    else
+        inspect_text(model, &b);
     if (rc == 0)
         rc = cli_print(&b, e);
     buf_release(&b);
-    json_decref(v);
+    json_decref(model);
     return rc;
+}
+
+/* What `fit --local` with the same --set would do to the model and run at once. */
+static int prepare(const struct inspect_options *o, struct arena *a, struct surgery *surgery,
+                   struct engine_batch *batch, struct err *e)
+{
+    struct fit_options fit = {.epochs = -1, .seed = -1, .set = o->set};
+    struct job_parameters p;
+    int rc;
+
+    if ((rc = fit_parameters(&fit, a, &p, e)) < 0 || (rc = run_surgery(&p, surgery, e)) < 0)
+        return rc;
+    if (o->cut)
+        surgery->cut = o->cut;
+    batch->documents = (int)(p.batch_classes * p.items_per_class);
+    if (p.micro_batch > 0 && p.micro_batch < batch->documents)
+        batch->documents = (int)p.micro_batch;
+    batch->max_length = (int)p.max_length;
+    batch->lanes = (int)p.lanes;
+    return 0;
 }
 
 static int inspect(const struct inspect_options *o, const char *model, struct err *e)
 {
     struct run_backbone files;
+    struct engine_batch batch;
     struct surgery surgery;
+    struct arena a;
     struct buf text;
-    int rc = run_backbone_find(model, &files, e);
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    surgery_init(&surgery);
-    surgery.cut = o->cut;
+    arena_init(&a, 1 << 20);
     buf_init(&text, (size_t)64 << 20);
-    rc = engine_inspect(files.model, &surgery, &text, e);
-    if (rc == 0)
+    if ((rc = prepare(o, &a, &surgery, &batch, e)) == 0 &&
+        (rc = run_backbone_find(model, &files, e)) == 0 &&
+        (rc = engine_inspect(files.model, &surgery, &batch, &text, e)) == 0)
         rc = show(o, &text, e);
     buf_release(&text);
+    arena_release(&a);
     return rc;
 }
 
@@ -109,14 +111,18 @@ static int run(const struct cli_command *self, int argc, char **argv, struct err
         return rc < 0 ? rc : 0;
     if ((rc = cli_operands(self, operands, 1, 1, e)) < 0)
         return rc;
+    if (o.json + o.dot + o.svg > 1)
+        return err_set(e, ERR_USAGE, "inspect: choose one of --json, --dot and --svg");
     return inspect(&o, argv[0], e);
 }
 
 const struct cli_command cmd_inspect = {
     .name = "inspect",
-    .summary = "Shows what a backbone is made of and where its head would be cut.",
-    .usage = "inspect MODEL [--cut TENSOR] [--json]",
-    .examples = "  tripline inspect backbones/all-MiniLM-L6-v2\n",
+    .summary = "Shows what a backbone is made of, what would train, what it costs.",
+    .usage = "inspect MODEL [--cut TENSOR] [--set NAME=VALUE]... [--json | --dot | --svg]",
+    .examples = "  tripline inspect backbones/all-MiniLM-L6-v2\n"
+                "  tripline inspect backbones/all-MiniLM-L6-v2 --set freeze=layers:2\n"
+                "  tripline inspect backbones/all-MiniLM-L6-v2 --svg > model.svg\n",
     .options = rows,
     .option_count = sizeof rows / sizeof rows[0],
     .run = run,

@@ -119,7 +119,14 @@ int engine_export(struct engine *, const char *path, struct err *e);
  * is none. */
 bool engine_projection(const struct engine *, const float **weight, const float **bias);
 
-/* What a person wants to know of a backbone, as one JSON object appended to `json`. */
-int engine_inspect(const char *path, const struct surgery *, struct buf *json, struct err *e);
+/* What would be run at once: memory is planned for it. */
+struct engine_batch {
+    int documents, max_length; /* tokens of the longest document */
+    int lanes;
+};
+/* What a person wants to know of a backbone, as one JSON object appended to `json`; docs/cli.md
+ * lists its members. Errors as of engine_open. */
+int engine_inspect(const char *path, const struct surgery *, const struct engine_batch *,
+                   struct buf *json, struct err *e);
 
 #endif

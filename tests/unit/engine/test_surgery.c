@@ -275,21 +275,6 @@ static void test_refused(void **state)
     assert_int_equal(engine_open(&g, MODEL, &s, &o, &e), ERR_CONFIG);
 }
 
-static void test_inspect(void **state)
-{
-    struct err e = ERR_INIT;
-    struct surgery s;
-    struct buf b;
-
-    surgery_init(&s);
-    buf_init(&b, 1 << 20);
-    assert_int_equal(engine_inspect(MODEL, &s, &b, &e), 0);
-    assert_non_null(strstr(b.data, "\"layers\":2,\"heads\":3,\"inner\":38"));
-    assert_non_null(strstr(b.data, "\"cut\":\"last_hidden_state\""));
-    assert_int_equal(b.data[b.len - 1], '}');
-    buf_release(&b);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,7 +284,6 @@ int main(void)
         cmocka_unit_test(test_accumulation),
         cmocka_unit_test(test_odd_batches),
         cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_inspect),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,12 +80,23 @@ static bool is_mask_table(const struct source_tensor *t)
     return varies;
 }
 
+const char *build_constant(const struct source_tensor *t)
+{
+    if (t->dtype != DTYPE_FLOAT)
+        return "whole numbers or flags: ids, shapes, positions";
+    if (t->count <= 1)
+        return "one number: a constant of the computation";
+    if (is_mask_table(t))
+        return "only 0 and 1, or 0 and large negative numbers: a mask";
+    return NULL;
+}
+
 static int tensor_term(struct builder *b, struct term *t, const struct source_tensor *data,
                        int initializer, struct err *e)
 {
     struct tensor *x;
 
-    if (data->dtype == DTYPE_FLOAT && data->count > 1 && initializer >= 0 && !is_mask_table(data)) {
+    if (initializer >= 0 && !build_constant(data)) {
         t->kind = TERM_PARAM;
         t->initializer = initializer;
         t->identity = -1;

@@ -31,6 +31,10 @@ const char *build_why(const struct builder *b, int source_value);
 /* The node where that began; -1. */
 int build_failed_node(const struct builder *b, int source_value);
 
+/* Why an initializer is never trained but evaluated with the graph; NULL: it is learnt where the
+ * computation uses it. Static text. */
+const char *build_constant(const struct source_tensor *t);
+
 /* What a source value looks like, for cutting: a matrix over tokens / documents with whole columns.
  */
 bool build_is_rows(const struct builder *b, int source_value, enum space *space, int *cols);

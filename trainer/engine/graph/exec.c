@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKENS_MAX = 1 << 24, LANES_MAX = 64 };
+enum { LANES_MAX = 64 };
 
 int exec_init(struct exec *x, const struct source *s, const struct program *p, struct params *m,
               struct backend *backend, int lanes, bool train, struct err *e)
@@ -195,7 +195,8 @@ static int ensure_plan(struct exec *x, int tokens, int docs, bool train, struct 
         if (x->lanes[l].memory[train])
             x->backend->ops->release(x->backend, x->lanes[l].memory[train]);
         x->lanes[l].memory[train] = NULL;
-        rc = x->backend->ops->alloc(x->backend, (next.floats + 16) * sizeof(float), &memory, e);
+        rc = x->backend->ops->alloc(x->backend, (next.floats + EXEC_SPARE) * sizeof(float), &memory,
+                                    e);
         if (rc < 0) {
             plan_release(&next);
             return rc;
@@ -246,9 +247,9 @@ static int check_batch(const struct exec *x, const struct exec_batch *b, struct 
     for (int d = 0; d < b->count; d++)
         if (b->offsets[d + 1] < b->offsets[d])
             return err_set(e, ERR_FORMAT, "document %d: offsets go down", d);
-    if (b->offsets[b->count] > TOKENS_MAX)
+    if (b->offsets[b->count] > EXEC_TOKENS_MAX)
         return err_set(e, ERR_LIMIT, "a batch of %d tokens; at most %d", b->offsets[b->count],
-                       TOKENS_MAX);
+                       EXEC_TOKENS_MAX);
     for (int i = 0; rc == 0 && i < p->node_count; i++) {
         const struct node *n = &p->nodes[i];
         int rows = n->op == OP_EMBED ? p->values[n->in[0]].rows : 0;

@@ -13,6 +13,11 @@
 #include "trainer/engine/graph/params.h"
 #include "trainer/engine/graph/plan.h"
 
+enum {
+    EXEC_TOKENS_MAX = 1 << 24, /* of a batch */
+    EXEC_SPARE = 16            /* floats behind a lane's plan */
+};
+
 struct exec_batch {
     int count;
     const int32_t *offsets, *ids, *types;

@@ -150,8 +150,7 @@ static void load(struct params *m, const struct source *s)
     }
 }
 
-int params_init(struct params *m, struct program *p, const struct source *s,
-                struct backend *backend, bool train, struct err *e)
+int params_layout(struct params *m, struct program *p, struct backend *backend, struct err *e)
 {
     size_t n = (size_t)p->param_count + 1;
     struct order *order = calloc(n, sizeof *order);
@@ -172,13 +171,22 @@ int params_init(struct params *m, struct program *p, const struct source *s,
     for (int i = 0; i < p->param_count; i++)
         order[i] = (struct order){&p->params[i], i};
     qsort(order, (size_t)p->param_count, sizeof *order, by_block);
-    if ((rc = lay_out(m, order, p->param_count, only, e)) < 0 || (rc = memory(m, train, e)) < 0)
-        goto done;
-    load(m, s);
+    rc = lay_out(m, order, p->param_count, only, e);
 done:
     free(order);
     free(only);
     return rc;
+}
+
+int params_init(struct params *m, struct program *p, const struct source *s,
+                struct backend *backend, bool train, struct err *e)
+{
+    int rc;
+
+    if ((rc = params_layout(m, p, backend, e)) < 0 || (rc = memory(m, train, e)) < 0)
+        return rc;
+    load(m, s);
+    return 0;
 }
 
 void params_release(struct params *m)
@@ -200,9 +208,19 @@ void params_release(struct params *m)
     memset(m, 0, sizeof *m);
 }
 
+int params_table_capacity(int cap, int rows)
+{
+    if (!cap)
+        cap = 256;
+    while (cap < rows)
+        cap *= 2;
+    return cap;
+}
+
 int params_reserve(struct params *m, struct table *t, int more, struct err *e)
 {
-    int want = t->count + more > t->rows ? t->rows : t->count + more, cap = t->cap ? t->cap : 256;
+    int want = t->count + more > t->rows ? t->rows : t->count + more;
+    int cap = params_table_capacity(t->cap, want);
     size_t row = (size_t)t->cols * sizeof(float);
     int32_t *ids;
     void *grads;
@@ -210,8 +228,6 @@ int params_reserve(struct params *m, struct table *t, int more, struct err *e)
 
     if (want <= t->cap)
         return 0;
-    while (cap < want)
-        cap *= 2;
     rc = m->backend->ops->alloc(m->backend, (size_t)cap * row, &grads, e);
     if (rc < 0)
         return rc;
@@ -363,14 +379,9 @@ double params_apply(struct params *m, const struct params_step *s)
         m->backend->ops->zero(m->backend, m->grad, m->dense * sizeof(float));
     for (int i = 0; i < m->range_count; i++) {
         const struct range *g = &m->ranges[i];
-        struct optim_range r = {m->param + g->at,
-                                m->grad + g->at,
-                                m->m + g->at,
-                                m->v + g->at,
-                                g->count,
-                                block_lr(m, s, g->block),
-                                decay_of(s, g->decays),
-                                scale};
+        struct optim_range r = {
+            m->param + g->at, m->grad + g->at,          m->m + g->at,           m->v + g->at,
+            g->count,         block_lr(m, s, g->block), decay_of(s, g->decays), scale};
 
         m->backend->ops->optim_step(m->backend, &optim, &r);
     }

@@ -45,11 +45,16 @@ struct params {
     int64_t step;
 };
 
+/* Lays out: dense, trained, total, ranges, tables; no number has memory yet. Half-built on failure:
+ * params_release either way. */
+int params_layout(struct params *m, struct program *p, struct backend *backend, struct err *e);
 /* Lays out, allocates and loads. Half-built on failure: params_release either way. */
 int params_init(struct params *m, struct program *p, const struct source *s,
                 struct backend *backend, bool train, struct err *e);
 void params_release(struct params *m);
 
+/* Rows that a table's gradient has room for once it held `rows`, and `cap` before. */
+int params_table_capacity(int cap, int rows);
 /* Room for `more` further rows of a table's gradient. */
 int params_reserve(struct params *m, struct table *t, int more, struct err *e);
 /* Adds rows (count, cols) for these ids, in order. */
