@@ -7,6 +7,7 @@
 
 struct eval_options {
     int64_t k, threads, max_length;
+    int columns; /* enum csv_kind */
     bool json;
 };
 
@@ -19,6 +20,12 @@ static const struct option_row rows[] = {
      .help = "how many results count (default 20)",
      .min = 1,
      .max = 10000},
+    {.name = "columns",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct eval_options, columns),
+     .value = "header|text,label|text,text|text,text,score",
+     .choices = csv_kind_names,
+     .help = "what the columns of the file are (default: as the header says, else text,label)"},
     {.name = "max-length",
      .type = OPTION_INT,
      .offset = offsetof(struct eval_options, max_length),
@@ -46,23 +53,28 @@ static int print_result(const struct eval_options *o, const struct retrieval *r,
     double rate = seconds > 0 ? documents / seconds : 0;
     json_t *v = NULL;
     struct buf b;
-    int i, rc = 0;
+    int i, count = evaluate_numbers(r, numbers), rc = 0;
 
-    evaluate_numbers(r, numbers);
     buf_init(&b, 1 << 16);
     if (o->json) {
-        v = json_pack("{s:i, s:i, s:i, s:i, s:f}", "documents", documents, "queries", r->queries,
-                      "excluded", r->excluded, "k", r->k, "docs_per_s", rate);
-        for (i = 0; v && i < EVALUATE_METRICS; i++)
+        v = r->pairs
+                ? json_pack("{s:i, s:i, s:f}", "documents", documents, "pairs", r->pairs,
+                            "docs_per_s", rate)
+                : json_pack("{s:i, s:i, s:i, s:i, s:f}", "documents", documents, "queries",
+                            r->queries, "excluded", r->excluded, "k", r->k, "docs_per_s", rate);
+        for (i = 0; v && i < count; i++)
             json_object_set_new(v, numbers[i].name, json_real(numbers[i].value));
         rc = cli_json(&b, v, e);
     } else {
-        for (i = 0; i < EVALUATE_METRICS; i++)
+        for (i = 0; i < count; i++)
             buf_printf(&b, "%-16s %.4f\n", numbers[i].name, numbers[i].value);
-        buf_printf(&b,
-                   "%d documents, %d queries (%d without another of their label), k = %d, "
-                   "%.0f documents/s\n",
-                   documents, r->queries, r->excluded, r->k, rate);
+        if (r->pairs)
+            buf_printf(&b, "%d pairs, %.0f documents/s\n", r->pairs, rate);
+        else
+            buf_printf(&b,
+                       "%d documents, %d queries (%d without another of their label), k = %d, "
+                       "%.0f documents/s\n",
+                       documents, r->queries, r->excluded, r->k, rate);
     }
     if (rc == 0)
         rc = cli_print(&b, e);
@@ -80,11 +92,11 @@ static int evaluate(const struct eval_options *o, const char *model, const char 
     double seconds;
     int rc;
 
-    if ((rc = dataset_from_csv(&d, file, NULL, DATASET_EVAL, e)) < 0 ||
+    const struct csv_options csv = {.kind = (enum csv_kind)o->columns};
+    if ((rc = dataset_from_csv(&d, file, &csv, DATASET_EVAL, e)) < 0 ||
         (rc = model_open(&m, model, (int)o->threads, (int)o->max_length, e)) < 0 ||
         (rc = model_encode(&m, d, &vectors, &seconds, e)) < 0 ||
-        (rc = metrics_retrieval(&result, vectors, dataset_count(d), engine_info(m.engine)->dim,
-                                dataset_label_ids(d), (int)o->k, e)) < 0)
+        (rc = evaluate_vectors(vectors, engine_info(m.engine)->dim, d, (int)o->k, &result, e)) < 0)
         goto done;
     rc = print_result(o, &result, dataset_count(d), seconds, e);
 done:
@@ -109,10 +121,13 @@ static int run(const struct cli_command *self, int argc, char **argv, struct err
 
 const struct cli_command cmd_eval = {
     .name = "eval",
-    .summary = "Prints retrieval metrics of a model on labeled documents, leave-one-out.",
-    .usage = "eval MODEL FILE.csv [--k N] [--json]",
+    .summary =
+        "Prints metrics of a model: retrieval of labeled documents (leave-one-out), or correlation "
+        "with scored pairs.",
+    .usage = "eval MODEL FILE.csv [--k N] [--columns KIND] [--json]",
     .examples = "  tripline eval model test.csv\n"
-                "  tripline eval backbones/all-MiniLM-L6-v2 test.csv --k 10 --json\n",
+                "  tripline eval backbones/all-MiniLM-L6-v2 test.csv --k 10 --json\n"
+                "  tripline eval model pairs.csv --columns text,text,score\n",
     .options = rows,
     .option_count = sizeof rows / sizeof rows[0],
     .run = run,

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "trainer/data/csv.h"
+
 static const struct option_row rows[] = {
     {.name = "local",
      .type = OPTION_FLAG,
@@ -12,12 +14,19 @@ static const struct option_row rows[] = {
      .type = OPTION_TEXT,
      .offset = offsetof(struct fit_options, train),
      .value = "FILE",
-     .help = "documents to train on: CSV, content,label"},
+     .help = "documents to train on: CSV of text,label, of pairs text,text, or of scored pairs "
+             "text,text,score"},
     {.name = "eval",
      .type = OPTION_TEXT,
      .offset = offsetof(struct fit_options, eval),
      .value = "FILE",
      .help = "held-out documents: measured before and after"},
+    {.name = "columns",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct fit_options, columns),
+     .value = "header|text,label|text,text|text,text,score",
+     .choices = csv_kind_names,
+     .help = "what the columns of both files are (default: as the header says, else text,label)"},
     {.name = "model",
      .letter = 'm',
      .type = OPTION_TEXT,

@@ -17,6 +17,7 @@ struct fit_options {
     const char *work;
     int64_t epochs, seed, threads; /* -1: not given */
     struct option_list set;        /* name=value of job_parameters */
+    int columns;                   /* enum csv_kind, of train and eval */
     /* on the servers; model is the model's name then */
     struct client_options client;
     const char *dataset, *backbone, *name, *pull;

@@ -37,8 +37,12 @@ static void on_eval(struct progress *p, const struct run_event *event)
         snprintf(when, sizeof when, "step %lld", (long long)event->step);
     else
         snprintf(when, sizeof when, "%s", event->when);
-    progress_say(p, "%s: mAP@%d %.4f  precision@1 %.4f  recall@%d %.4f (%d queries)", when, m->k,
-                 m->map_at_k, m->precision_at_1, m->k, m->recall_at_k, m->queries);
+    if (m->pairs)
+        progress_say(p, "%s: Spearman %.4f  Pearson %.4f (%d pairs)", when, m->spearman, m->pearson,
+                     m->pairs);
+    else
+        progress_say(p, "%s: mAP@%d %.4f  precision@1 %.4f  recall@%d %.4f (%d queries)", when,
+                     m->k, m->map_at_k, m->precision_at_1, m->k, m->recall_at_k, m->queries);
 }
 
 static void on_event(void *arg, const struct run_event *event)
@@ -77,11 +81,11 @@ static void on_event(void *arg, const struct run_event *event)
 static json_t *metrics_json(const struct retrieval *r)
 {
     struct record_number rows[EVALUATE_METRICS];
-    json_t *v = json_pack("{s:i, s:i}", "k", r->k, "queries", r->queries);
-    int i;
+    json_t *v = r->pairs ? json_pack("{s:i}", "pairs", r->pairs)
+                         : json_pack("{s:i, s:i}", "k", r->k, "queries", r->queries);
+    int i, count = evaluate_numbers(r, rows);
 
-    evaluate_numbers(r, rows);
-    for (i = 0; v && i < EVALUATE_METRICS; i++)
+    for (i = 0; v && i < count; i++)
         json_object_set_new(v, rows[i].name, json_real(rows[i].value));
     return v;
 }
@@ -126,15 +130,18 @@ static int print_table(const struct run_spec *spec, const struct run_result *r, 
 {
     struct record_number before[EVALUATE_METRICS], after[EVALUATE_METRICS];
     struct buf b;
-    int i, rc;
+    int i, count, rc;
 
     buf_init(&b, 1 << 16);
     if (r->evaluated) {
         evaluate_numbers(&r->before, before);
-        evaluate_numbers(&r->after, after);
-        buf_printf(&b, "%-16s %8s %8s %8s   (k = %d, %d held-out queries)\n", "metric", "before",
-                   "after", "change", r->after.k, r->after.queries);
-        for (i = 0; i < EVALUATE_METRICS; i++)
+        count = evaluate_numbers(&r->after, after);
+        buf_printf(&b, "%-16s %8s %8s %8s   ", "metric", "before", "after", "change");
+        if (r->after.pairs)
+            buf_printf(&b, "(%d held-out pairs)\n", r->after.pairs);
+        else
+            buf_printf(&b, "(k = %d, %d held-out queries)\n", r->after.k, r->after.queries);
+        for (i = 0; i < count; i++)
             buf_printf(&b, "%-16s %8.4f %8.4f %+8.4f\n", before[i].name, before[i].value,
                        after[i].value, after[i].value - before[i].value);
     }
@@ -164,10 +171,11 @@ static int need(const char *value, const char *option, struct err *e)
 static int open_data(const struct fit_options *o, struct dataset **train, struct dataset **eval,
                      struct err *e)
 {
-    int rc = dataset_from_csv(train, o->train, NULL, DATASET_TRAIN, e);
+    const struct csv_options csv = {.kind = (enum csv_kind)o->columns};
+    int rc = dataset_from_csv(train, o->train, &csv, DATASET_TRAIN, e);
 
     if (rc == 0 && o->eval)
-        rc = dataset_from_csv(eval, o->eval, NULL, DATASET_EVAL, e);
+        rc = dataset_from_csv(eval, o->eval, &csv, DATASET_EVAL, e);
     return rc;
 }
 

@@ -7,6 +7,7 @@
 #include "platform/json/json.h"
 #include "platform/proc/progress.h"
 #include "schemas/document.h"
+#include "trainer/data/csv.h"
 
 #define DOCS_PARTITIONS 4
 #define FLUSH_STEP_MS   1000
@@ -16,6 +17,7 @@ struct push_options {
     struct client_options client;
     bool json, check;
     int split, format; /* indices of the choices */
+    int columns;       /* enum csv_kind */
     int64_t partitions;
 };
 
@@ -36,6 +38,12 @@ static const struct option_row rows[] = {
      .value = "csv|jsonl",
      .choices = formats,
      .help = "default: by the file's name; jsonl for standard input"},
+    {.name = "columns",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct push_options, columns),
+     .value = "header|text,label|text,text|text,text,score",
+     .choices = csv_kind_names,
+     .help = "what the columns of a CSV file are (default: as the header says, else text,label)"},
     {.name = "partitions",
      .type = OPTION_INT,
      .offset = offsetof(struct push_options, partitions),
@@ -226,8 +234,11 @@ static int print_checked(const struct push *p, struct err *e)
 
 static int work(struct push *p, const char *file, struct err *e)
 {
-    const struct source_options so = {
-        .path = file, .format = p->o->format, .owner = p->c->owner, .split = p->o->split - 1};
+    const struct source_options so = {.path = file,
+                                      .format = p->o->format,
+                                      .columns = p->o->columns,
+                                      .owner = p->c->owner,
+                                      .split = p->o->split - 1};
     int rc;
 
     p->began_ms = clock_mono_ms(p->c->ports.clock);

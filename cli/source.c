@@ -67,14 +67,15 @@ static int read_input(struct buf *b, struct err *e)
 
 static int open_csv(struct source *s, struct err *e)
 {
+    const struct csv_options csv = {.kind = (enum csv_kind)s->o.columns};
     struct buf b;
     int rc;
 
     if (strcmp(s->o.path, "-") != 0)
-        return csv_open(&s->csv, s->o.path, NULL, e);
+        return csv_open(&s->csv, s->o.path, &csv, e);
     buf_init(&b, CSV_BYTES_MAX);
     if ((rc = read_input(&b, e)) == 0)
-        rc = csv_parse(&s->csv, s->name, b.data ? b.data : "", b.len, NULL, e);
+        rc = csv_parse(&s->csv, s->name, b.data ? b.data : "", b.len, &csv, e);
     buf_release(&b);
     return rc;
 }
@@ -194,8 +195,23 @@ static int admit(struct source *s, const struct source_item *item, struct err *e
     return document_admit(&m, s->o.owner, &s->arena, &kind, &d, e);
 }
 
+/* Both texts, with a NUL between. */
+static void hash_pair(struct source *s, const struct csv_row *row)
+{
+    unsigned char digest[SHA256_SIZE];
+    struct sha256 h;
+
+    sha256_init(&h);
+    sha256_add(&h, row->text, row->text_len + 1);
+    sha256_add(&h, row->second, row->second_len);
+    sha256_end(&h, digest);
+    sha256_hex(digest, s->id);
+    s->id[ID_HEX] = '\0';
+}
+
 static int next_row(struct source *s, struct source_item *item, struct err *e)
 {
+    struct document_part parts[2];
     struct document d;
     struct csv_row row;
     int rc = csv_next(s->csv, &row, e);
@@ -203,11 +219,21 @@ static int next_row(struct source *s, struct source_item *item, struct err *e)
     if (rc != 1)
         return rc;
     item->line = row.line;
-    hash_content(s, row.text, row.text_len);
     document_init(&d);
     d.id = s->id;
-    d.text = row.text;
-    d.label.text = row.label;
+    if (csv_kind(s->csv) == CSV_LABELED) {
+        hash_content(s, row.text, row.text_len);
+        d.text = row.text;
+        d.label.text = row.label;
+    } else {
+        hash_pair(s, &row);
+        parts[0] = (struct document_part){.modality = "text", .text = row.text};
+        parts[1] = (struct document_part){.modality = "text", .text = row.second};
+        d.parts = parts;
+        d.part_count = 2;
+        if (csv_kind(s->csv) == CSV_SCORED)
+            d.score = row.score;
+    }
     if (s->o.split >= 0)
         d.split = s->o.split;
     if ((rc = document_write(&d, RECORD_JSON, &s->value, e)) < 0)

@@ -1,6 +1,7 @@
 /*
  * Documents of a file as the messages that `push` sends: rows of CSV
- * (content,label), or lines of JSON (schemas/document.h, one object a line).
+ * (trainer/data/csv.h; a pair is a document with two parts), or lines of JSON
+ * (schemas/document.h, one object a line).
  * Each comes out checked as ingest will check it, with an id: its own, else a
  * hash of its content, so that the same content is the same document.
  *
@@ -21,6 +22,7 @@ struct source;
 struct source_options {
     const char *path; /* "-": standard input */
     enum { SOURCE_BY_NAME, SOURCE_CSV, SOURCE_JSONL } format;
+    int columns;       /* enum csv_kind, of CSV */
     const char *owner; /* whose prefix a uri may name */
     int split;         /* enum document_split, or -1: each document's own */
 };

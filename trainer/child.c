@@ -80,10 +80,9 @@ static void say_eval(const struct run_event *v)
 {
     struct record_number n[EVALUATE_METRICS];
     json_t *metrics = json_object();
-    int i;
+    int i, count = evaluate_numbers(v->metrics, n);
 
-    evaluate_numbers(v->metrics, n);
-    for (i = 0; i < EVALUATE_METRICS; i++)
+    for (i = 0; i < count; i++)
         json_put(&metrics, n[i].name, number(n[i].value));
     say(json_pack("{s:s, s:s, s:I, s:s, s:o, s:o}", "event", "eval", "when", v->when, "step",
                   (json_int_t)v->step, "metric", v->metric, "value", number(v->value), "metrics",

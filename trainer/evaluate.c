@@ -1,6 +1,7 @@
 #include "trainer/evaluate.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "trainer/data/batch.h"
 
@@ -60,8 +61,18 @@ done:
     return rc;
 }
 
-int evaluate_retrieval(struct engine *engine, const struct tokens *tokens, const int32_t *labels,
-                       int k, struct retrieval *out, struct err *e)
+int evaluate_vectors(const float *vectors, int dim, const struct dataset *d, int k,
+                     struct retrieval *out, struct err *e)
+{
+    int n = dataset_count(d);
+
+    if (dataset_scores(d))
+        return metrics_similarity(out, vectors, dataset_scores(d), n / 2, dim, e);
+    return metrics_retrieval(out, vectors, n, dim, dataset_label_ids(d), k, e);
+}
+
+int evaluate_dataset(struct engine *engine, const struct tokens *tokens, const struct dataset *d,
+                     int k, struct retrieval *out, struct err *e)
 {
     int dim = engine_info(engine)->dim, rc;
     float *all = malloc(((size_t)tokens->count * (size_t)dim + 1) * sizeof *all);
@@ -70,13 +81,18 @@ int evaluate_retrieval(struct engine *engine, const struct tokens *tokens, const
         return err_set(e, ERR_NOMEM, "embeddings of %d documents", tokens->count);
     rc = evaluate_encode(engine, tokens, all, NULL, NULL, e);
     if (rc == 0)
-        rc = metrics_retrieval(out, all, tokens->count, dim, labels, k, e);
+        rc = evaluate_vectors(all, dim, d, k, out, e);
     free(all);
     return rc;
 }
 
-void evaluate_numbers(const struct retrieval *r, struct record_number out[EVALUATE_METRICS])
+int evaluate_numbers(const struct retrieval *r, struct record_number out[EVALUATE_METRICS])
 {
+    if (r->pairs > 0) {
+        out[0] = (struct record_number){"spearman", r->spearman};
+        out[1] = (struct record_number){"pearson", r->pearson};
+        return 2;
+    }
     out[0] = (struct record_number){"precision_at_1", r->precision_at_1};
     out[1] = (struct record_number){"recall_at_k", r->recall_at_k};
     out[2] = (struct record_number){"map_at_k", r->map_at_k};
@@ -84,19 +100,17 @@ void evaluate_numbers(const struct retrieval *r, struct record_number out[EVALUA
     out[4] = (struct record_number){"mrr_at_k", r->mrr_at_k};
     out[5] = (struct record_number){"hit_at_k", r->hit_at_k};
     out[6] = (struct record_number){"r_precision", r->r_precision};
+    return EVALUATE_METRICS;
 }
 
 void evaluate_pack(const struct retrieval *r, double out[EVALUATE_PACKED])
 {
-    struct record_number numbers[EVALUATE_METRICS];
-    int i;
+    const double all[EVALUATE_PACKED] = {
+        r->precision_at_1, r->recall_at_k, r->map_at_k, r->ndcg_at_k, r->mrr_at_k,
+        r->hit_at_k,       r->r_precision, r->queries,  r->excluded,  r->k,
+        r->pairs,          r->spearman,    r->pearson};
 
-    evaluate_numbers(r, numbers);
-    for (i = 0; i < EVALUATE_METRICS; i++)
-        out[i] = numbers[i].value;
-    out[i++] = r->queries;
-    out[i++] = r->excluded;
-    out[i] = r->k;
+    memcpy(out, all, sizeof all);
 }
 
 void evaluate_unpack(const double v[EVALUATE_PACKED], struct retrieval *out)
@@ -110,5 +124,8 @@ void evaluate_unpack(const double v[EVALUATE_PACKED], struct retrieval *out)
                               .r_precision = v[6],
                               .queries = (int)v[7],
                               .excluded = (int)v[8],
-                              .k = (int)v[9]};
+                              .k = (int)v[9],
+                              .pairs = (int)v[10],
+                              .spearman = v[11],
+                              .pearson = v[12]};
 }

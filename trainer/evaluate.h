@@ -1,6 +1,7 @@
 /*
  * Documents through a model: embeddings of a whole dataset, retrieval metrics
- * of a labeled one, and their names as the project writes them everywhere.
+ * of a labeled one, correlations of scored pairs, and their names as the project
+ * writes them everywhere.
  */
 #ifndef TRAINER_EVALUATE_H
 #define TRAINER_EVALUATE_H
@@ -17,17 +18,21 @@ typedef void (*evaluate_progress_fn)(void *arg, int done, int total);
 int evaluate_encode(struct engine *, const struct tokens *, float *out,
                     evaluate_progress_fn progress, void *arg, struct err *e);
 
-/* Leave-one-out retrieval over documents with labels (N). */
-int evaluate_retrieval(struct engine *, const struct tokens *, const int32_t *labels, int k,
-                       struct retrieval *out, struct err *e);
+/* Encodes and measures a dataset by its kind: leave-one-out retrieval over labeled documents, or
+ * how cosines correlate with the scores of pairs. */
+int evaluate_dataset(struct engine *, const struct tokens *, const struct dataset *, int k,
+                     struct retrieval *out, struct err *e);
+/* The same on what was encoded, (N, dim). */
+int evaluate_vectors(const float *vectors, int dim, const struct dataset *, int k,
+                     struct retrieval *out, struct err *e);
 
-/* "precision_at_1", "recall_at_k", "map_at_k", "ndcg_at_k", "mrr_at_k", "hit_at_k", "r_precision"
- */
+/* How many numbers: "precision_at_1", "recall_at_k", "map_at_k", "ndcg_at_k", "mrr_at_k",
+ * "hit_at_k", "r_precision"; of scored pairs "spearman", "pearson". */
 enum { EVALUATE_METRICS = 7 };
-void evaluate_numbers(const struct retrieval *r, struct record_number out[EVALUATE_METRICS]);
+int evaluate_numbers(const struct retrieval *r, struct record_number out[EVALUATE_METRICS]);
 
 /* All of an evaluation as numbers, for a checkpoint, and back. */
-enum { EVALUATE_PACKED = EVALUATE_METRICS + 3 };
+enum { EVALUATE_PACKED = EVALUATE_METRICS + 6 };
 void evaluate_pack(const struct retrieval *r, double out[EVALUATE_PACKED]);
 void evaluate_unpack(const double packed[EVALUATE_PACKED], struct retrieval *out);
 

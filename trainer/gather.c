@@ -1,5 +1,6 @@
 #include "trainer/gather.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,13 @@ static int choose(struct gathering *g, struct err *e)
 /* ---- second reading: their documents ----------------------------------------------------------
  */
 
+/* Two texts, with a score or without a label. */
+static bool is_pair(const struct document *d, const char *label)
+{
+    return d->part_count == 2 && d->parts[0].text && d->parts[1].text &&
+           (!label || !isnan(d->score));
+}
+
 static int add(struct gathering *g, const struct gather_segment *s, const struct segment_record *r,
                size_t number, struct err *e)
 {
@@ -155,7 +163,11 @@ static int add(struct gathering *g, const struct gather_segment *s, const struct
             snprintf(digits, sizeof digits, "%lld", (long long)d.label.number);
             label = digits;
         }
-        if (!d.text || !label || !*label)
+        if (is_pair(&d, label))
+            rc = dataset_add_pair(g->dataset, r->id, strlen(r->id), d.parts[0].text,
+                                  strlen(d.parts[0].text), d.parts[1].text, strlen(d.parts[1].text),
+                                  isnan(d.score) ? NULL : &d.score, split, e);
+        else if (!d.text || !label || !*label)
             g->counts->skipped++;
         else
             rc = dataset_add(g->dataset, r->id, strlen(r->id), d.text, strlen(d.text), label,

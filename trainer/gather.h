@@ -2,7 +2,8 @@
  * Segments into a dataset: for each id the last message wins, by (incarnation,
  * timestamp, partition, offset); a tombstone that wins removes the id. Documents
  * keep the order of (incarnation, partition, offset), so that a snapshot gives
- * one and the same dataset everywhere.
+ * one and the same dataset everywhere. A document with two parts that are texts,
+ * and with a score or without a label, is a pair (trainer/data/dataset.h).
  */
 #ifndef TRAINER_GATHER_H
 #define TRAINER_GATHER_H
@@ -20,7 +21,7 @@ struct gather_segment {
 
 struct gather_counts {
     int64_t messages; /* documents and tombstones, before the last of an id wins */
-    int64_t skipped;  /* documents without a text or a label */
+    int64_t skipped;  /* documents without a text or a label, and no pair */
 };
 
 /* Segments as snapshot_segment_path names them in `folder`, sorted. *out is sealed; the caller's.

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/base/buf.h"
+#include "platform/base/text.h"
 #include "platform/clock/clock.h"
 #include "trainer/run_int.h"
 
@@ -26,17 +28,40 @@ void run_warn(const struct run *r, const char *text)
     run_tell(r, &(struct run_event){.kind = RUN_WARNING, .text = text});
 }
 
+/* How many, and the first of them. */
+static void warn_about_singles(const struct run *r)
+{
+    const struct sampler_info *info = sampler_info(r->sampler);
+    const struct dataset *d = r->spec->train;
+    struct buf b;
+    int i, named = 0;
+
+    buf_init(&b, 4096);
+    buf_printf(&b,
+               "%d of %d labels have a single document, which is a negative for others, never a "
+               "positive: ",
+               info->singles, info->labels);
+    for (i = 0; i < dataset_labels(d) && named < 3; i++) {
+        const char *name = dataset_label_name(d, i);
+        size_t n = strlen(name);
+
+        if (dataset_label_counts(d)[i] != 1)
+            continue;
+        n = text_utf8_valid(name, n < 60 ? n : 60); /* a longer one is cut, between characters */
+        buf_printf(&b, "%s'%.*s'", named++ ? ", " : "", (int)n, name);
+    }
+    buf_str(&b, info->singles > named ? ", ..." : "");
+    if (!b.failed)
+        run_warn(r, b.data);
+    buf_release(&b);
+}
+
 static void warn_about_data(const struct run *r)
 {
     char text[256];
 
-    if (sampler_info(r->sampler)->singles > 0) {
-        snprintf(text, sizeof text,
-                 "%d of %d labels have a single document: it is a negative for others, never a "
-                 "positive",
-                 sampler_info(r->sampler)->singles, sampler_info(r->sampler)->labels);
-        run_warn(r, text);
-    }
+    if (sampler_info(r->sampler)->singles > 0)
+        warn_about_singles(r);
     if (r->train->cut > 0) {
         snprintf(text, sizeof text,
                  "%d of %d documents reach %d tokens and may be cut (max_length)", r->train->cut,

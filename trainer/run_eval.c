@@ -31,20 +31,21 @@ static int find_metric(struct run *r, struct err *e)
 {
     const char *name = r->spec->parameters->best_metric;
     struct record_number rows[EVALUATE_METRICS];
-    struct retrieval none = {0};
+    bool scored = dataset_scores(r->spec->eval) != NULL;
+    struct retrieval none = {.pairs = scored};
+    int count = evaluate_numbers(&none, rows);
 
     if (strcmp(name, "auto") == 0)
-        name = "map_at_k";
-    evaluate_numbers(&none, rows);
-    for (r->metric = 0; r->metric < EVALUATE_METRICS; r->metric++)
+        name = scored ? "spearman" : "map_at_k";
+    for (r->metric = 0; r->metric < count; r->metric++)
         if (strcmp(rows[r->metric].name, name) == 0) {
             r->result->judged_by = rows[r->metric].name;
             return 0;
         }
     return err_set(e, ERR_CONFIG,
-                   "best_metric '%.64s' is not measured here: choose map_at_k, precision_at_1 or "
-                   "another name of metrics.json",
-                   name);
+                   "best_metric '%.64s' is not measured here: choose %s or another name of "
+                   "metrics.json",
+                   name, scored ? "spearman, pearson" : "map_at_k, precision_at_1");
 }
 
 int run_eval_open(struct run *r, struct err *e)
@@ -70,8 +71,8 @@ int run_eval_open(struct run *r, struct err *e)
 
 static int measure(struct run *r, struct retrieval *out, struct err *e)
 {
-    return evaluate_retrieval(r->engine, r->eval, dataset_label_ids(r->spec->eval),
-                              (int)r->spec->parameters->eval_k, out, e);
+    return evaluate_dataset(r->engine, r->eval, r->spec->eval, (int)r->spec->parameters->eval_k,
+                            out, e);
 }
 
 static void tell(struct run *r, const char *when, const struct retrieval *m, int64_t step)

@@ -86,11 +86,10 @@ static void fill_metrics(const struct run *r, struct export *x)
     m->eval_documents = 0;
     if (!r->eval)
         return;
-    evaluate_numbers(&r->result->before, x->before);
+    m->before_count = m->after_count = (size_t)evaluate_numbers(&r->result->before, x->before);
     evaluate_numbers(x->trained ? &r->result->after : &r->result->before, x->after);
     m->before = x->before;
     m->after = x->after;
-    m->before_count = m->after_count = EVALUATE_METRICS;
     m->eval_documents = r->eval->count;
     m->judged_by = r->result->judged_by;
     m->worse = x->trained && r->result->worse;
@@ -101,7 +100,7 @@ static void fill_training(const struct run *r, struct export *x)
     struct run_manifest *m = &x->manifest;
 
     m->train_documents = r->train->count;
-    m->labels = dataset_labels(r->spec->train);
+    m->labels = dataset_scores(r->spec->train) ? 0 : dataset_labels(r->spec->train);
     m->steps = x->trained ? r->result->steps : 0;
     m->exported_step = x->trained ? r->result->exported_step : 0;
     m->stopped_early = x->trained && r->result->stopped_early;

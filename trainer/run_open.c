@@ -107,13 +107,33 @@ int run_surgery(const struct job_parameters *p, struct surgery *out, struct err 
 /* ---- opening, in the order of what can go wrong first
  * -------------------------------------------- */
 
-static int check_labels(const struct run *r, struct err *e)
+static const enum loss_kind loss_kinds[] = {[LOSS_TRIPLET] = LOSS_IS_TRIPLET,
+                                            [LOSS_CONTRASTIVE] = LOSS_IS_CONTRASTIVE,
+                                            [LOSS_MULTI_SIMILARITY] = LOSS_IS_MULTI_SIMILARITY,
+                                            [LOSS_SUPCON] = LOSS_IS_SUPCON,
+                                            [LOSS_NEGATIVES_RANKING] = LOSS_IS_NEGATIVES_RANKING,
+                                            [LOSS_BATCH_HARD] = LOSS_IS_BATCH_HARD,
+                                            [LOSS_BATCH_SEMIHARD] = LOSS_IS_BATCH_SEMIHARD,
+                                            [LOSS_COSENT] = LOSS_IS_COSENT};
+
+static int check_data(const struct run *r, struct err *e)
 {
+    enum loss_kind loss = loss_kinds[r->spec->parameters->loss];
     const struct dataset *d = r->spec->train;
 
     if (dataset_count(d) == 0)
         return err_set(e, ERR_CONFIG, "there is no document to train on");
-    if (dataset_labels(d) < 2)
+    if (dataset_scores(d) && !loss_kind_scored(loss))
+        return err_set(e, ERR_CONFIG,
+                       "the loss %s needs labels, or pairs without scores, and these are scored "
+                       "pairs: choose the loss cosent, or leave the scores out",
+                       loss_kind_name(loss));
+    if (!dataset_scores(d) && loss_kind_scored(loss))
+        return err_set(e, ERR_CONFIG,
+                       "the loss %s needs scored pairs (text,text,score), and these documents have "
+                       "no scores: choose another loss",
+                       loss_kind_name(loss));
+    if (!dataset_scores(d) && dataset_labels(d) < 2)
         return err_set(e, ERR_CONFIG,
                        "all %d documents have the label '%.80s': triplets need two labels or more",
                        dataset_count(d), dataset_label_name(d, 0));
@@ -203,8 +223,13 @@ static int open_batches(struct run *r, struct err *e)
     size_t floats;
     int at_once, rc;
 
-    rc = sampler_new(&r->sampler, dataset_label_ids(d), dataset_count(d), dataset_labels(d),
-                     (int)p->batch_classes, (int)p->items_per_class, (uint64_t)p->seed, e);
+    if (dataset_scores(d))
+        rc = sampler_new_pairs(&r->sampler, dataset_count(d) / 2,
+                               (int)(p->batch_classes * p->items_per_class / 2), (uint64_t)p->seed,
+                               e);
+    else
+        rc = sampler_new(&r->sampler, dataset_label_ids(d), dataset_count(d), dataset_labels(d),
+                         (int)p->batch_classes, (int)p->items_per_class, (uint64_t)p->seed, e);
     if (rc < 0)
         return rc;
     info = sampler_info(r->sampler);
@@ -235,14 +260,6 @@ static enum miner default_miner(enum loss_kind kind)
 
 static int open_loss(struct run *r, struct err *e)
 {
-    static const enum loss_kind kinds[] = {[LOSS_TRIPLET] = LOSS_IS_TRIPLET,
-                                           [LOSS_CONTRASTIVE] = LOSS_IS_CONTRASTIVE,
-                                           [LOSS_MULTI_SIMILARITY] = LOSS_IS_MULTI_SIMILARITY,
-                                           [LOSS_SUPCON] = LOSS_IS_SUPCON,
-                                           [LOSS_NEGATIVES_RANKING] = LOSS_IS_NEGATIVES_RANKING,
-                                           [LOSS_BATCH_HARD] = LOSS_IS_BATCH_HARD,
-                                           [LOSS_BATCH_SEMIHARD] = LOSS_IS_BATCH_SEMIHARD,
-                                           [LOSS_COSENT] = LOSS_IS_COSENT};
     static const enum miner miners[] = {[MINER_ALL] = MINE_ALL,
                                         [MINER_HARD] = MINE_HARD,
                                         [MINER_SEMIHARD] = MINE_SEMIHARD,
@@ -257,7 +274,7 @@ static int open_loss(struct run *r, struct err *e)
                                                [STRATEGY_HARD] = PICK_HARD,
                                                [STRATEGY_ALL] = PICK_ALL};
     const struct job_parameters *p = r->spec->parameters;
-    struct loss_options options = {.kind = kinds[p->loss],
+    struct loss_options options = {.kind = loss_kinds[p->loss],
                                    .margin = (float)p->margin,
                                    .miner_margin = (float)p->miner_margin,
                                    .positives = strategies[p->pos_strategy],
@@ -308,7 +325,7 @@ int run_open(struct run *r, struct err *e)
     if (!r->state)
         return err_set(e, ERR_NOMEM, "a run");
     r->state->exact = true;
-    if ((rc = check_labels(r, e)) < 0 ||
+    if ((rc = check_data(r, e)) < 0 ||
         (rc = run_backbone_find(r->spec->backbone, &r->files, e)) < 0 ||
         (rc = open_engine(r, e)) < 0 || (rc = open_tokens(r, e)) < 0 ||
         (rc = open_batches(r, e)) < 0 || (rc = open_loss(r, e)) < 0 ||

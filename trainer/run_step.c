@@ -45,14 +45,20 @@ static double rate_at(const struct run *r)
 static void describe_rows(struct run *r, const int32_t *indices, int count)
 {
     const int32_t *labels = dataset_label_ids(r->spec->train);
+    const double *scores = dataset_scores(r->spec->train);
     int i;
 
     for (i = 0; i < count; i++) {
+        if (scores && i % 2 == 0)
+            r->scores[i / 2] = scores[indices[i] / 2];
         r->labels[i] = labels[indices[i]];
         r->texts[i] = r->text_numbers[indices[i]];
     }
-    r->rows = (struct loss_rows){
-        .count = count, .dim = r->result->dim, .labels = r->labels, .texts = r->texts};
+    r->rows = (struct loss_rows){.count = count,
+                                 .dim = r->result->dim,
+                                 .labels = r->labels,
+                                 .texts = r->texts,
+                                 .scores = scores ? r->scores : NULL};
 }
 
 /* The loss of the whole batch, and r->gradients, `scale` times its gradient by each embedding. */

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Retrieval metrics of embeddings that a formula makes, by numpy and torchmetrics.
+"""Metrics of embeddings that a formula makes: retrieval by numpy and torchmetrics, similarity by scipy.
 
 Writes tests/golden/retrieval.json; tests/unit/data/test_metrics.c makes the same embeddings.
 
-  pip install numpy torch torchmetrics; scripts/golden/retrieval.py
+  pip install numpy scipy torch torchmetrics; scripts/golden/retrieval.py
 """
 import json
 import numpy as np
+import scipy
+import scipy.stats
 import torch
 import torchmetrics
 from torchmetrics.functional.retrieval import (retrieval_average_precision, retrieval_hit_rate,
@@ -63,6 +65,19 @@ def measure(x, labels, k):
     return out
 
 
+def similarity(pairs, dim, noise, levels):
+    """Pairs of rows; every third pair is the one before it again, so that cosines are equal too."""
+    x, _ = make(2 * pairs, dim, 5, noise)
+    for i in range(2, pairs, 3):
+        x[2 * i:2 * i + 2] = x[2 * i - 2:2 * i]
+    scores = np.array([mix(i * 11 + 3) % levels / 4 - 1 for i in range(pairs)])
+    a, b = x[0::2], x[1::2]
+    cosines = (a * b).sum(1) / np.sqrt((a * a).sum(1)) / np.sqrt((b * b).sum(1))
+    return {"pairs": pairs, "dim": dim, "noise": noise, "levels": levels,
+            "spearman": float(scipy.stats.spearmanr(cosines, scores).statistic),
+            "pearson": float(scipy.stats.pearsonr(cosines, scores).statistic)}
+
+
 def main():
     cases = []
     for n, dim, classes, noise, k in ((60, 7, 5, 700, 5), (150, 16, 40, 900, 20),
@@ -71,7 +86,10 @@ def main():
         case = {"n": n, "dim": dim, "classes": classes, "noise": noise, "k": k}
         case.update(measure(x, labels, k))
         cases.append(case)
-    made = {"made_by": "scripts/golden/retrieval.py", "torchmetrics": torchmetrics.__version__, "cases": cases}
+    made = {"made_by": "scripts/golden/retrieval.py", "torchmetrics": torchmetrics.__version__,
+            "scipy": scipy.__version__, "cases": cases,
+            "similarity": [similarity(*c) for c in ((2, 3, 900, 1000), (50, 7, 700, 5), (333, 16, 900, 21),
+                                                    (120, 33, 600, 1000000))]}
     with open("tests/golden/retrieval.json", "w") as f:
         json.dump(made, f, indent=1)
         f.write("\n")

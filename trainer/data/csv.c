@@ -189,14 +189,15 @@ static const char *const score_names[] = {"score", "similarity", NULL};
 static const char *const pair_names[][2] = {
     {"text", "text"}, {"text1", "text2"}, {"sentence1", "sentence2"}, {"anchor", "positive"}};
 
-/* Without a header: how many columns, and how they are written. */
-static const struct {
-    int columns;
-    const char *text;
-} kinds[] = {[CSV_BY_HEADER] = {2, "text,label"},
-             [CSV_LABELED] = {2, "text,label"},
-             [CSV_PAIRS] = {2, "text,text"},
-             [CSV_SCORED] = {3, "text,text,score"}};
+const char *const csv_kind_names[] = {[CSV_BY_HEADER] = "header",
+                                      [CSV_LABELED] = "text,label",
+                                      [CSV_PAIRS] = "text,text",
+                                      [CSV_SCORED] = "text,text,score",
+                                      NULL};
+
+/* Columns without a header. */
+static const int kind_columns[] = {
+    [CSV_BY_HEADER] = 2, [CSV_LABELED] = 2, [CSV_PAIRS] = 2, [CSV_SCORED] = 3};
 
 /* Columns that a header may name; -1: it doesn't. */
 enum { CONTENT, LABEL, FIRST, SECOND, SCORE, ROLES };
@@ -260,7 +261,7 @@ static void look_at(struct sniffed *s, const struct record *r, const struct csv_
                 s->repeated = true;
         }
     }
-    s->fitting += r->count == kinds[o->kind].columns;
+    s->fitting += r->count == kind_columns[o->kind];
 }
 
 static int sniff(const struct csv *c, char comma, const struct csv_options *o, struct sniffed *s,
@@ -321,7 +322,7 @@ static int set_pair_columns(struct csv *c, const struct sniffed *s, enum csv_kin
     c->header = s->role[FIRST] >= 0 && !s->repeated;
     c->label = -1;
     if (!c->header) {
-        c->columns = kinds[c->kind].columns;
+        c->columns = kind_columns[c->kind];
         c->content = 0;
         c->second = 1;
         c->score = scored ? 2 : -1;
@@ -502,7 +503,7 @@ static int wrong_count(const struct csv *c, const struct record *r, struct err *
                    : c->second >= r->count ? ", the second text is missing"
                    : c->label >= r->count  ? ", the label is missing"
                                            : "",
-                   kinds[c->kind].text, c->cursor.comma == '\t' ? ", with tabs between" : "");
+                   csv_kind_names[c->kind], c->cursor.comma == '\t' ? ", with tabs between" : "");
 }
 
 static bool is_blank(const struct field *f)
@@ -581,14 +582,4 @@ bool csv_has_header(const struct csv *c)
 enum csv_kind csv_kind(const struct csv *c)
 {
     return c->kind;
-}
-
-int csv_kind_parse(const char *text, enum csv_kind *kind)
-{
-    for (int i = CSV_LABELED; i <= CSV_SCORED; i++)
-        if (!strcmp(text, kinds[i].text)) {
-            *kind = (enum csv_kind)i;
-            return 0;
-        }
-    return -1;
 }

@@ -77,7 +77,7 @@ const char *csv_dialect(const struct csv *c); /* "excel", "excel-tab", "unix" */
 bool csv_has_header(const struct csv *c);
 enum csv_kind csv_kind(const struct csv *c); /* never CSV_BY_HEADER */
 
-/* "text,label", "text,text", "text,text,score". 0 or -1. */
-int csv_kind_parse(const char *text, enum csv_kind *kind);
+/* By enum csv_kind: "header", "text,label", "text,text", "text,text,score"; NULL-terminated. */
+extern const char *const csv_kind_names[];
 
 #endif

@@ -23,10 +23,11 @@ struct sampler {
     struct sampler_info info;
     uint64_t seed;
     int k, label_count;
+    bool pairs;      /* scored ones; then what is about labels is not there */
     int32_t *starts; /* (label_count + 1) into docs */
     int32_t *sorted; /* (N) documents by label, in their own order */
     int32_t *docs;   /* (N) the same, shuffled inside each label for the epoch */
-    int32_t *order;  /* labels with documents, shuffled for the epoch */
+    int32_t *order;  /* labels with documents, or pairs, shuffled for the epoch */
     struct chunk *chunks;
     int32_t *heads;   /* (batches) chunk that came last to a batch */
     struct bin *heap; /* (batches) */
@@ -185,6 +186,34 @@ int sampler_new(struct sampler **out, const int32_t *labels, int n, int label_co
 fail:
     sampler_free(s);
     return rc;
+}
+
+int sampler_new_pairs(struct sampler **out, int pairs, int per_batch, uint64_t seed, struct err *e)
+{
+    struct sampler *s;
+
+    if (per_batch < 2)
+        return err_set(e, ERR_USAGE, "%d pairs in a batch: 2 at least", per_batch);
+    if (pairs < 2 || pairs > 1 << 26)
+        return err_set(e, ERR_FORMAT, "%d scored pairs to train on: two at least", pairs);
+    if (!(s = calloc(1, sizeof *s)))
+        return err_set(e, ERR_NOMEM, "sampler");
+    s->pairs = true;
+    s->seed = seed;
+    s->info.documents = 2 * pairs;
+    s->info.batches = pairs / per_batch + (pairs % per_batch > 0);
+    if (s->info.batches > pairs / 2) /* none of one pair */
+        s->info.batches = pairs / 2;
+    s->info.batch_max = 2 * ((pairs + s->info.batches - 1) / s->info.batches);
+    s->order = calloc((size_t)pairs, sizeof *s->order);
+    s->indices = calloc(2 * (size_t)pairs, sizeof *s->indices);
+    s->offsets = calloc((size_t)s->info.batches + 1, sizeof *s->offsets);
+    if (!s->order || !s->indices || !s->offsets) {
+        sampler_free(s);
+        return err_set(e, ERR_NOMEM, "sampler of %d pairs", pairs);
+    }
+    *out = s;
+    return 0;
 }
 
 static bool less(const struct bin *a, const struct bin *b)
@@ -352,6 +381,21 @@ static void order_labels(struct sampler *s, uint32_t epoch)
             (uint64_t)pairs);
 }
 
+static void make_pairs(struct sampler *s, uint32_t epoch)
+{
+    int pairs = s->info.documents / 2, i;
+
+    for (i = 0; i < pairs; i++)
+        s->order[i] = i;
+    shuffle(s->order, pairs, s->seed, epoch, STREAM_DOCS, 0);
+    for (i = 0; i < pairs; i++) {
+        s->indices[2 * i] = 2 * s->order[i];
+        s->indices[2 * i + 1] = 2 * s->order[i] + 1;
+    }
+    for (i = 0; i <= s->info.batches; i++)
+        s->offsets[i] = 2 * (int32_t)((int64_t)pairs * i / s->info.batches);
+}
+
 static void make(struct sampler *s, uint32_t epoch)
 {
     int chunk = 0, at = 0, i;
@@ -372,8 +416,6 @@ static void make(struct sampler *s, uint32_t epoch)
         at = emit(s, s->heads[s->rank[i]], at, epoch, i);
     }
     s->offsets[i] = at;
-    s->made = true;
-    s->epoch = epoch;
 }
 
 int sampler_batch(struct sampler *s, uint32_t epoch, int step, const int32_t **indices, int *count,
@@ -381,8 +423,14 @@ int sampler_batch(struct sampler *s, uint32_t epoch, int step, const int32_t **i
 {
     if (step < 0 || step >= s->info.batches)
         return err_set(e, ERR_INTERNAL, "batch %d of %d", step, s->info.batches);
-    if (!s->made || s->epoch != epoch)
-        make(s, epoch);
+    if (!s->made || s->epoch != epoch) {
+        if (s->pairs)
+            make_pairs(s, epoch);
+        else
+            make(s, epoch);
+        s->made = true;
+        s->epoch = epoch;
+    }
     *indices = s->indices + s->offsets[step];
     *count = s->offsets[step + 1] - s->offsets[step];
     return 0;

@@ -18,6 +18,10 @@
  *    one label has nearly all documents, or nearly all labels are singles, a
  *    batch is completed by repeating a chunk of a label that it lacks.
  *
+ * Scored pairs have no labels: each pair comes exactly once an epoch, in random order,
+ * in batches of nearly equal size with two pairs at least. A batch whose scores happen
+ * to be all equal teaches nothing and does no harm.
+ *
  * A sampler holds one epoch's order, which is made when another epoch is asked
  * for; memory is proportional to the documents. One thread at a time.
  */
@@ -42,6 +46,9 @@ struct sampler_info {
  * ERR_FORMAT when there are no two labels, or no label with two documents. */
 int sampler_new(struct sampler **out, const int32_t *labels, int n, int label_count, int p, int k,
                 uint64_t seed, struct err *e);
+/* For pairs of documents (2i, 2i + 1): batches of about `per_batch` pairs, at most one more.
+ * ERR_USAGE for per_batch < 2; ERR_FORMAT for fewer than two pairs. */
+int sampler_new_pairs(struct sampler **out, int pairs, int per_batch, uint64_t seed, struct err *e);
 void sampler_free(struct sampler *s); /* accepts NULL */
 const struct sampler_info *sampler_info(const struct sampler *s);
 

@@ -69,6 +69,29 @@ static void assert_end(struct source *s)
     source_free(s);
 }
 
+static void pairs_are_documents_with_parts(void **state)
+{
+    struct source *s = open_text("s.csv", "text,text,score\na,b,0.5\n", -1);
+    struct source_item item = take(s);
+    char hex[SHA256_HEX], expected[300];
+
+    sha256_of("a\0b", 3, hex);
+    hex[32] = '\0';
+    assert_string_equal(item.id, hex);
+    snprintf(expected, sizeof expected,
+             "{\"id\":\"%s\",\"parts\":[{\"modality\":\"text\",\"text\":\"a\"},"
+             "{\"modality\":\"text\",\"text\":\"b\"}],\"score\":0.5,\"split\":\"train\"}",
+             hex);
+    assert_value(&item, expected);
+    assert_end(s);
+    s = open_text("p.csv", "anchor,positive\na,b\n", 1);
+    item = take(s);
+    assert_string_equal(item.id, hex);
+    assert_null(memmem(item.value, item.len, "score", 5));
+    assert_non_null(memmem(item.value, item.len, "eval", 4));
+    assert_end(s);
+}
+
 static void csv_rows_are_documents(void **state)
 {
     struct source *s = open_text("a.csv", "hello,greeting\r\n\"a, \"\"b\"\"\",x\r\n", -1);
@@ -195,9 +218,10 @@ static void a_file_is_read_twice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(csv_rows_are_documents), cmocka_unit_test(split_is_set),
-        cmocka_unit_test(lines_go_as_they_are),   cmocka_unit_test(ids_are_of_the_content),
-        cmocka_unit_test(bad_lines_are_named),    cmocka_unit_test(a_file_is_read_twice),
+        cmocka_unit_test(csv_rows_are_documents), cmocka_unit_test(pairs_are_documents_with_parts),
+        cmocka_unit_test(split_is_set),           cmocka_unit_test(lines_go_as_they_are),
+        cmocka_unit_test(ids_are_of_the_content), cmocka_unit_test(bad_lines_are_named),
+        cmocka_unit_test(a_file_is_read_twice),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -119,16 +119,6 @@ static void bad_pairs_are_refused(void **state)
     fails("text1\ttext2\na\tb\nc\n", "with tabs between");
 }
 
-static void kinds_have_names(void **state)
-{
-    enum csv_kind kind;
-
-    assert_true(csv_kind_parse("text,label", &kind) == 0 && kind == CSV_LABELED);
-    assert_true(csv_kind_parse("text,text", &kind) == 0 && kind == CSV_PAIRS);
-    assert_true(csv_kind_parse("text,text,score", &kind) == 0 && kind == CSV_SCORED);
-    assert_int_equal(csv_kind_parse("label,text", &kind), -1);
-}
-
 static void dialects_are_found(void **state)
 {
     check("a b,x\nc,y\n", "excel", 0, "a b[x]c[y]");
@@ -223,7 +213,6 @@ int main(void)
         cmocka_unit_test(pairs_are_found_by_their_header),
         cmocka_unit_test(pairs_are_asked_for),
         cmocka_unit_test(bad_pairs_are_refused),
-        cmocka_unit_test(kinds_have_names),
         cmocka_unit_test(dialects_are_found),
         cmocka_unit_test(quotes_hold_anything),
         cmocka_unit_test(headers_are_found),

@@ -1,5 +1,5 @@
-/* Against every-pair arithmetic in double, and against torchmetrics (scripts/golden/retrieval.py).
- */
+/* Against every-pair arithmetic in double, and against torchmetrics and scipy
+ * (scripts/golden/retrieval.py). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,6 +82,65 @@ static void equal_torchmetrics(void **state)
         free(labels);
     }
     json_decref(root);
+}
+
+/* With equal scores and equal cosines. */
+static void similarity_equals_scipy(void **state)
+{
+    json_t *root = NULL, *c;
+    size_t i;
+
+    if (json_parse_file("tests/golden/retrieval.json", NULL, &root, &e) < 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(json_array_size(json_object_get(root, "similarity")), 4);
+    json_array_foreach(json_object_get(root, "similarity"), i, c)
+    {
+        int pairs = integer(c, "pairs"), dim = integer(c, "dim"), p;
+        size_t row = 2 * (size_t)dim;
+        float *x = malloc((size_t)pairs * row * sizeof *x);
+        int32_t *labels = malloc(2 * (size_t)pairs * sizeof *labels);
+        double *scores = malloc((size_t)pairs * sizeof *scores);
+        struct retrieval m;
+
+        make(x, labels, 2 * pairs, dim, 5, integer(c, "noise"));
+        for (p = 2; p < pairs; p += 3)
+            memcpy(x + (size_t)p * row, x + (size_t)(p - 1) * row, row * sizeof *x);
+        for (p = 0; p < pairs; p++)
+            scores[p] =
+                (double)(mix((uint64_t)p * 11 + 3) % (uint64_t)integer(c, "levels")) / 4 - 1;
+        assert_int_equal(metrics_similarity(&m, x, scores, pairs, dim, &e), 0);
+        assert_int_equal(m.pairs, pairs);
+        if (fabs(m.spearman - json_number_value(json_object_get(c, "spearman"))) > 1e-12 ||
+            fabs(m.pearson - json_number_value(json_object_get(c, "pearson"))) > 1e-12)
+            fail_msg("case %zu: spearman %.15f, pearson %.15f", i, m.spearman, m.pearson);
+        free(x);
+        free(labels);
+        free(scores);
+    }
+    json_decref(root);
+}
+
+static void similarity_at_its_edges(void **state)
+{
+    float x[8] = {1, 0, 1, 0, 1, 0, 1, 0}; /* two pairs of equal rows */
+    const double scores[2] = {1, 2}, equal[2] = {3, 3};
+    struct retrieval m;
+
+    assert_int_equal(metrics_similarity(&m, x, scores, 2, 2, &e), 0); /* collapsed */
+    assert_true(m.spearman == 0 && m.pearson == 0 && m.pairs == 2);
+    assert_int_equal(metrics_similarity(&m, x, equal, 2, 2, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "no two different scores"));
+    assert_int_equal(metrics_similarity(&m, x, scores, 1, 2, &e), ERR_FORMAT);
+    assert_int_equal(metrics_similarity(&m, x, scores, 0, 2, &e), ERR_FORMAT);
+    x[6] = -1;
+    assert_int_equal(metrics_similarity(&m, x, scores, 2, 2, &e), 0);
+    assert_true(m.spearman == -1 && m.pearson == -1);
+    x[6] = 0; /* a zero row has cosine 0 */
+    assert_int_equal(metrics_similarity(&m, x, scores, 2, 2, &e), 0);
+    assert_true(m.pearson == -1);
+    x[2] = NAN;
+    assert_int_equal(metrics_similarity(&m, x, scores, 2, 2, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "document 1 is not finite"));
 }
 
 /* The definition, pair by pair: rank = documents that are more similar, or as similar and before.
@@ -185,8 +244,8 @@ static void bad_input_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_torchmetrics),
-        cmocka_unit_test(ties_fall_to_the_lower_index),
+        cmocka_unit_test(similarity_equals_scipy), cmocka_unit_test(similarity_at_its_edges),
+        cmocka_unit_test(equal_torchmetrics),      cmocka_unit_test(ties_fall_to_the_lower_index),
         cmocka_unit_test(bad_input_is_refused),
     };
 

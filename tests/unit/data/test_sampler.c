@@ -15,6 +15,7 @@ static struct err e;
 
 struct seen {
     int *docs, *labels, *last; /* times; in this batch; batch that held the document last */
+    int *sizes;                /* documents of each label */
     int max, repeats;
 };
 
@@ -36,6 +37,11 @@ static void check_batch(struct seen *s, const int32_t *labels, int label_count,
     }
     assert_true(two);
     assert_true(pair);
+    for (i = 0; i < count; i++) { /* who can have a positive has one in its batch */
+        int32_t l = labels[indices[i]];
+
+        assert_true(s->labels[l] >= 2 || s->sizes[l] == 1);
+    }
     if (count > s->max)
         s->max = count;
 }
@@ -44,11 +50,17 @@ static void check_epoch(struct sampler *s, const int32_t *labels, int n, int lab
                         uint32_t epoch)
 {
     const struct sampler_info *info = sampler_info(s);
-    struct seen seen = {calloc((size_t)n, sizeof(int)), calloc((size_t)label_count, sizeof(int)),
-                        calloc((size_t)n, sizeof(int)), 0, 0};
+    struct seen seen = {calloc((size_t)n, sizeof(int)),
+                        calloc((size_t)label_count, sizeof(int)),
+                        calloc((size_t)n, sizeof(int)),
+                        calloc((size_t)label_count, sizeof(int)),
+                        0,
+                        0};
     const int32_t *indices;
     int step, count, i;
 
+    for (i = 0; i < n; i++)
+        seen.sizes[labels[i]]++;
     for (step = 0; step < info->batches; step++) {
         assert_int_equal(sampler_batch(s, epoch, step, &indices, &count, &e), 0);
         check_batch(&seen, labels, label_count, indices, count, step);
@@ -60,9 +72,16 @@ static void check_epoch(struct sampler *s, const int32_t *labels, int n, int lab
     free(seen.docs);
     free(seen.labels);
     free(seen.last);
+    free(seen.sizes);
 }
 
-/* Distribution number `i`: even, skewed, one giant, mostly singles, small ones. */
+/* Distribution number `i`: even, skewed, one giant, mostly singles, small ones; just beside K;
+ * falling as 1 / rank; one of two documents among giants. */
+static int k_of(int i)
+{
+    return 2 + i % 7;
+}
+
 static int make_labels(int32_t *labels, int i, int label_count)
 {
     int n = 0, l, k, size;
@@ -70,11 +89,14 @@ static int make_labels(int32_t *labels, int i, int label_count)
     for (l = 0; l < label_count; l++) {
         int r = (int)counter_below(counter_u64(7, (uint32_t)i, 1, (uint64_t)l), 60);
 
-        size = i % 5 == 0   ? 20
-               : i % 5 == 1 ? r * r / 20
-               : i % 5 == 2 ? (l == 0 ? 2000 : r % 3)
-               : i % 5 == 3 ? (l < 1 ? 2 : 1)
-                            : 1 + r % 5;
+        size = i % 8 == 0   ? 20
+               : i % 8 == 1 ? r * r / 20
+               : i % 8 == 2 ? (l == 0 ? 2000 : r % 3)
+               : i % 8 == 3 ? (l < 1 ? 2 : 1)
+               : i % 8 == 4 ? 1 + r % 5
+               : i % 8 == 5 ? k_of(i) + r % 3 - 1
+               : i % 8 == 6 ? 400 / (l + 1)
+                            : (l == 0 ? 2 : 97);
         for (k = 0; k < size; k++)
             labels[n++] = l;
     }
@@ -93,9 +115,9 @@ static void promises_hold(void **state)
     int32_t *labels = malloc(40000 * sizeof *labels);
     int i, n, made = 0;
 
-    for (i = 0; i < 400; i++) {
+    for (i = 0; i < 800; i++) {
         int label_count = 2 + (int)counter_below(counter_u64(1, 0, 0, (uint64_t)i), 120);
-        int p = 2 + i % 11, k = 2 + i % 7, rc;
+        int p = 2 + i % 11, k = k_of(i), rc;
         struct sampler *s = NULL;
 
         n = make_labels(labels, i, label_count);
@@ -110,8 +132,60 @@ static void promises_hold(void **state)
         check_epoch(s, labels, n, label_count, 1);
         sampler_free(s);
     }
-    assert_true(made > 350);
+    assert_true(made > 700);
     free(labels);
+}
+
+/* Every pair once, its documents side by side; no batch of one pair, none much larger than asked.
+ */
+static void pairs_come_once(void **state)
+{
+    const int32_t *indices;
+    int count, seed;
+
+    for (seed = 0; seed < 300; seed++) {
+        int pairs = 2 + seed * seed % 211, per_batch = 2 + seed % 13, seen[256] = {0}, step, i;
+        struct sampler *s;
+
+        assert_int_equal(sampler_new_pairs(&s, pairs, per_batch, (uint64_t)seed, &e), 0);
+        for (step = 0; step < sampler_info(s)->batches; step++) {
+            assert_int_equal(sampler_batch(s, 3, step, &indices, &count, &e), 0);
+            assert_in_range(count, 4, 2 * per_batch + 2);
+            assert_true(count <= sampler_info(s)->batch_max);
+            for (i = 0; i < count; i += 2) {
+                assert_int_equal(indices[i] % 2, 0);
+                assert_int_equal(indices[i + 1], indices[i] + 1);
+                seen[indices[i] / 2]++;
+            }
+        }
+        for (i = 0; i < pairs; i++)
+            assert_int_equal(seen[i], 1);
+        sampler_free(s);
+    }
+}
+
+static void pairs_are_shuffled_by_seed_and_epoch(void **state)
+{
+    int32_t first[200];
+    const int32_t *indices;
+    struct sampler *a, *b;
+    int count;
+
+    assert_int_equal(sampler_new_pairs(&a, 100, 100, 1, &e), 0);
+    assert_int_equal(sampler_new_pairs(&b, 100, 100, 2, &e), 0);
+    assert_int_equal(sampler_batch(a, 0, 0, &indices, &count, &e), 0);
+    assert_int_equal(count, 200);
+    memcpy(first, indices, sizeof first);
+    assert_int_equal(sampler_batch(a, 1, 0, &indices, &count, &e), 0);
+    assert_memory_not_equal(first, indices, sizeof first);
+    assert_int_equal(sampler_batch(a, 0, 0, &indices, &count, &e), 0);
+    assert_memory_equal(first, indices, sizeof first);
+    assert_int_equal(sampler_batch(b, 0, 0, &indices, &count, &e), 0);
+    assert_memory_not_equal(first, indices, sizeof first);
+    sampler_free(a);
+    sampler_free(b);
+    assert_int_equal(sampler_new_pairs(&a, 1, 4, 1, &e), ERR_FORMAT);
+    assert_int_equal(sampler_new_pairs(&a, 9, 1, 1, &e), ERR_USAGE);
 }
 
 /* Enough labels of enough documents: nothing is repeated, and batches are P x K. */
@@ -200,6 +274,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(promises_hold),
+        cmocka_unit_test(pairs_come_once),
+        cmocka_unit_test(pairs_are_shuffled_by_seed_and_epoch),
         cmocka_unit_test(even_labels_give_exact_batches),
         cmocka_unit_test(order_is_a_function_of_seed_and_epoch),
         cmocka_unit_test(useless_data_is_refused),

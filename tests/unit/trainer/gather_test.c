@@ -104,6 +104,37 @@ static void last_wins(void **state)
     dataset_free(d);
 }
 
+static void parts_are_pairs(void **state)
+{
+    static const struct gather_segment scored[] = {{0, 3, 0}}, joined[] = {{0, 4, 0}},
+                                       mixed[] = {{0, 3, 0}, {0, 4, 0}};
+    struct gather_counts counts;
+    struct dataset *d = NULL;
+    struct err why = ERR_INIT;
+
+#define PARTS "{\"parts\":[{\"modality\":\"text\",\"text\":\"a\"},{\"modality\":\"text\",\"text\":"
+    PUT(0, 3, 0, {"s", PARTS "\"b\"}],\"score\":1}", 1},
+        {"s", PARTS "\"c\"}],\"score\":0.5,\"split\":\"eval\"}", 2},
+        {"l", PARTS "\"b\"}],\"label\":\"x\"}", 1});
+    PUT(0, 4, 0, {"p", PARTS "\"b\"}]}", 1}, {"q", PARTS "\"c\"}]}", 1});
+#undef PARTS
+    ok(gather(&d, folder, "acme", scored, 1, &counts, &e));
+    assert_int_equal(counts.skipped, 1); /* a label for two texts */
+    assert_int_equal(dataset_count(d), 2);
+    expect(d, 0, "s#1", "a", "0");
+    expect(d, 1, "s#2", "c", "0");
+    assert_true(dataset_scores(d)[0] == 0.5);
+    assert_int_equal(dataset_at(d, 1).split, DATASET_EVAL);
+    dataset_free(d);
+    ok(gather(&d, folder, "acme", joined, 1, &counts, &e));
+    assert_int_equal(dataset_count(d), 3);
+    expect(d, 2, "q#2", "c", "0");
+    assert_null(dataset_scores(d));
+    dataset_free(d);
+    assert_int_equal(gather(&d, folder, "acme", mixed, 2, &counts, &why), ERR_FORMAT);
+    assert_non_null(strstr(why.text, "2 pairs and 1 scored pairs are mixed"));
+}
+
 static void damage_is_named(void **state)
 {
     static const struct gather_segment segments[] = {{0, 0, 0}, {0, 7, 0}};
@@ -136,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(last_wins),
+        cmocka_unit_test(parts_are_pairs),
         cmocka_unit_test(damage_is_named),
     };
 
