@@ -68,18 +68,12 @@ long memory_live(void)
     return live;
 }
 
-/* Of a library that ends the process when it gets nothing. */
+/* OpenMP's library ends the process when it gets nothing. */
 static bool is_mortal(void *caller)
 {
-    static const char *const names[] = {"libgomp.so", "libdnnl.so", "libstdc++.so"};
     Dl_info at;
 
-    if (!dladdr(caller, &at) || !at.dli_fname)
-        return false;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strstr(at.dli_fname, names[i]))
-            return true;
-    return false;
+    return dladdr(caller, &at) && at.dli_fname && strstr(at.dli_fname, "libgomp");
 }
 
 /* May the caller at this address have its memory? */

@@ -7,9 +7,8 @@
  * Under a sanitizer, which needs the allocator for itself, only what the program's own objects
  * ask for is counted and fails (the linker's --wrap); leaks are then the sanitizer's to find.
  *
- * Not covered: OpenMP (libgomp) and oneDNN's C++ (operator new), which end the process when they
- * get nothing and offer no other way, so what they ask for they get; threads' stacks and the C
- * library's start, which call the kernel directly.
+ * Not covered: OpenMP (libgomp, under oneDNN), which ends the process when it gets nothing, so what
+ * it asks for it gets; threads' stacks and the C library's start, which call the kernel directly.
  */
 #ifndef TESTS_TORTURE_MEMORY_H
 #define TESTS_TORTURE_MEMORY_H

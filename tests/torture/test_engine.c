@@ -95,6 +95,7 @@ static int use_engine(void *arg, uint64_t *print, struct err *e)
 
 static int inspect(void *arg, uint64_t *print, struct err *e)
 {
+    static const struct engine_batch shape = {.documents = 8, .max_length = 16, .lanes = 2};
     const struct subject *s = arg;
     struct surgery surgery;
     struct buf json;
@@ -102,7 +103,7 @@ static int inspect(void *arg, uint64_t *print, struct err *e)
 
     surgery_init(&surgery);
     buf_init(&json, 1 << 20);
-    rc = engine_inspect(s->model, &surgery, &json, e);
+    rc = engine_inspect(s->model, &surgery, &shape, &json, e);
     if (rc == 0)
         torture_print(print, json.data, json.len);
     buf_release(&json);
