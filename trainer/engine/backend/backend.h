@@ -88,7 +88,7 @@ struct backend {
 struct backend_options {
     int threads;      /* 0: as many as the machine has for us */
     const char *isa;  /* NULL: the best; "sse2", "avx2", "avx512": not above it */
-    const char *gemm; /* cpu: NULL: what was measured best; "own", "onednn" */
+    const char *gemm; /* cpu: NULL: "own"; or "onednn" */
 };
 
 /* "cpu", "reference". ERR_CONFIG for another name; ERR_UNSUPPORTED when this machine lacks what it

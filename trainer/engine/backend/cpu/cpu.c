@@ -183,7 +183,7 @@ void cpu_gemm(const struct cpu *cpu, const struct gemm *g, float *work)
 
 size_t gemm_own_work(int n)
 {
-    return (size_t)GEMM_KC * (GEMM_MC + ((size_t)n + 31) / 32 * 32);
+    return (size_t)GEMM_KC * (GEMM_MC + (size_t)n + GEMM_NR);
 }
 
 struct split { /* a product cut into blocks of rows, and those into blocks of columns */
@@ -298,13 +298,10 @@ static int choose_set(const char *isa, int *set, struct err *e)
     return 0;
 }
 
-static int choose_gemm(const char *gemm, int set, bool *dnnl, struct err *e)
+static int choose_gemm(const char *gemm, bool *dnnl, struct err *e)
 {
-    *dnnl = set == 2; /* see docs/kernels.md */
-    if (!gemm)
-        return 0;
-    *dnnl = !strcmp(gemm, "onednn");
-    if (!*dnnl && strcmp(gemm, "own"))
+    *dnnl = gemm && !strcmp(gemm, "onednn"); /* own: see docs/kernels.md */
+    if (gemm && !*dnnl && strcmp(gemm, "own"))
         return err_set(e, ERR_CONFIG, "matrix product '%s' is unknown: own or onednn", gemm);
     return 0;
 }
@@ -342,7 +339,7 @@ int backend_cpu(struct backend **out, const struct backend_options *options, str
         return err_set(e, ERR_NOMEM, "cpu backend");
     cpu->base.ops = &tables[set];
     cpu->kernels = kernels[set];
-    if ((rc = choose_gemm(o->gemm, set, &cpu->dnnl, e)) < 0)
+    if ((rc = choose_gemm(o->gemm, &cpu->dnnl, e)) < 0)
         goto fail;
     /* Not touched before it is needed. */
     if (!(cpu->scratch = aligned_alloc(64, scratch))) {

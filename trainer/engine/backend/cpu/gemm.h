@@ -1,8 +1,8 @@
 /*
  * The one interface to matrix products inside the CPU backend, with two
  * implementations: our own packed kernels (gemm.c, compiled per instruction
- * set) and oneDNN's matmul (gemm_dnnl.c). Which one an instruction set uses is
- * decided in cpu.c by what was measured (docs/kernels.md). Row-major everywhere.
+ * set) and oneDNN's matmul (gemm_dnnl.c). Our own is the default: docs/kernels.md
+ * says what was measured. Row-major everywhere.
  *
  *   c (m, n) = alpha * op(a) op(b) + beta * c        op(a) (m, k), op(b) (k, n)
  *   then, when `finish`: c = act(c + bias), and slope (m, n) = act'(c + bias) where wanted

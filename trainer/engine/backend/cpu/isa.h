@@ -39,9 +39,8 @@ enum { CPU_TASKS = 16, CPU_GEMM_COLS = 512 };
 /* One product by whichever implementation this backend uses. */
 void cpu_gemm(const struct cpu *, const struct gemm *, float *work);
 
-/* Blocks of k and of m in our own product; the packed a (MC, KC) stays in the second-level cache.
- */
-enum { GEMM_KC = 384, GEMM_MC = 144 };
+/* Our own product's blocks of k, rows of a that it packs at most, columns of a panel at most. */
+enum { GEMM_KC = 384, GEMM_MC = 480, GEMM_NR = 48 };
 
 /* Column sums run over blocks of so many rows, so that rounding errors grow with R / 64 + 64. */
 enum { SUM_ROWS = 64 };
