@@ -490,6 +490,11 @@ void csv_free(struct csv *c)
 
 static int wrong_count(const struct csv *c, const struct record *r, struct err *e)
 {
+    if (r->count == 3 && c->columns == 2 && !c->header)
+        return err_set(e, ERR_FORMAT,
+                       "%s:%zu: 3 columns where 2 are expected: put quotes around a text that "
+                       "holds a comma; scored pairs need a header text,text,score, or --columns",
+                       c->name, r->line);
     if (r->count > c->columns)
         return err_set(e, ERR_FORMAT,
                        "%s:%zu: %d columns where %d are expected: put quotes around a text that "
