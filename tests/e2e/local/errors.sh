@@ -37,6 +37,30 @@ bad 65 'columns.csv:1' fit new --eval columns.csv
 bad 65 'columns.csv:1' "$TRIPLINE" eval backbone columns.csv
 bad 65 'utf8.csv:1' "$TRIPLINE" encode backbone utf8.csv --out new.npy
 
+# ---- pairs
+printf 'text,text,score\na,b,1\nc,d,\n' > score.csv
+printf 'text,text,score\na,b,nan\n' > nan.csv
+printf 'text,text,score\na,b,2e6\n' > range.csv
+printf 'text,text,score\na,b\n' > missing-score.csv
+printf 'a,b,1\nc,d,2\n' > bare.csv
+printf 'text,text,score\na,b,1\nc,d,1\n' > equal.csv
+printf 'text,text\na,b\nb,c\n' > joined.csv
+{ echo 'text,text,score' && cat bare.csv; } > scored.csv
+bad 65 "score.csv:3: score: ''" fit new --train score.csv --set loss=cosent
+bad 65 "nan.csv:2: score: 'nan'" fit new --train nan.csv --set loss=cosent
+bad 65 "range.csv:2: score: '2e6' is not a number from -1000000 to 1000000" "$TRIPLINE" eval backbone range.csv
+bad 65 'missing-score.csv:2: 2 columns where 3 are expected, the score is missing' fit new --train missing-score.csv
+bad 65 'bare.csv:1: 3 columns where 2' "$TRIPLINE" eval backbone bare.csv
+bad 65 'test.csv:1: 2 columns where 3 are expected' "$TRIPLINE" eval backbone test.csv --columns text,text,score
+bad 65 'no two different scores' "$TRIPLINE" eval backbone equal.csv
+bad 64 '--columns' "$TRIPLINE" eval backbone test.csv --columns label,text
+bad 78 'these are scored pairs: choose the loss cosent' fit new --train scored.csv
+bad 78 'the loss cosent needs scored pairs' fit new --set loss=cosent
+bad 78 'two labels or more' fit new --train joined.csv
+bad 78 'swap belongs to the loss triplet' fit new --set loss=supcon --set swap=true
+bad 78 'takes no miner hard' fit new --set loss=contrastive --set miner=hard
+bad 78 'semihard goes with easy or hard only' fit new --set miner=batch-easy-hard --set pos_strategy=all
+
 # ---- backbones
 spoiled() { # spoiled: a fresh copy to spoil
     rm -rf spoiled

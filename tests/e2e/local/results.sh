@@ -53,4 +53,19 @@ grep -q 'the model is in table' table.txt || fail "fit without --eval: $(cat tab
 awk -F, 'BEGIN { print "label,text" } { print $2 "," $1 }' test.csv > header.csv
 "$TRIPLINE" encode model header.csv --out five.npy > /dev/null
 cmp one.npy five.npy || fail "a header is not understood"
+# Scored pairs: with a header, or asked for; fit measures what eval measures.
+awk -F, 'BEGIN { print "text,text,score" } { if (NR % 2) { t = $1; l = $2 } else print t "," $1 "," ($2 == l) + NR % 3 }' \
+    train.csv > scored.csv
+tail -n +2 scored.csv > bare.csv
+fit scored --train scored.csv --eval scored.csv --set loss=cosent --set learning_rate=1e-3 --json > fit.json \
+    2> fit.log || [ $? = 3 ] || fail "fit on scored pairs: $(cat fit.log)" # 3: it got worse
+"$TRIPLINE" eval backbone bare.csv --columns text,text,score --json > eval.json
+for key in spearman pearson; do
+    grep -o '"before":{[^}]*}' fit.json > half.json
+    [ -n "$(number eval.json $key)" ] && [ "$(number eval.json $key)" = "$(number half.json $key)" ] ||
+        fail "$key: $(cat eval.json half.json)"
+done
+[ "$(number eval.json pairs)" = 40 ] || fail "pairs"
+"$TRIPLINE" eval scored scored.csv > eval.txt
+grep -q '^spearman ' eval.txt || fail "eval without --json: $(cat eval.txt)"
 echo "fit, eval, encode and inspect agree"
