@@ -12,7 +12,7 @@
 #include "schemas/job.h"
 
 struct fit_options {
-    bool local, json, resume_any, force, check_determinism;
+    bool local, json, resume_any, force, check_determinism, profile;
     const char *train, *eval, *model, *out; /* --local */
     const char *work;
     int64_t epochs, seed, threads; /* -1: not given */
@@ -33,7 +33,7 @@ int fit_parameters(const struct fit_options *o, struct arena *a, struct job_para
 /* 0, an error, or CLI_WORSE. */
 int fit_local(const struct fit_options *o, struct err *e);
 
-/* 0, an error, or CLI_RUN_FAILED. */
+/* 0, an error, CLI_RUN_FAILED or CLI_WORSE. */
 int fit_remote(const struct fit_options *o, struct err *e);
 
 #endif

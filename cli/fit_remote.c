@@ -358,9 +358,9 @@ static int finish(struct remote *r, struct err *e)
         return err_wrap(e, "run %s finished, but", r->run);
     rc = r->o->json ? print_json(r, take ? &pulled : NULL, e)
                     : print_text(r, take ? &pulled : NULL, e);
-    if (rc == 0 && r->o->follow && !finished)
-        return CLI_RUN_FAILED;
-    return rc;
+    if (rc < 0 || !r->o->follow)
+        return rc;
+    return !finished ? CLI_RUN_FAILED : r->view.status.message ? CLI_WORSE : 0;
 }
 
 /* A folder that is in the way is in the way before the training, too. */

@@ -150,6 +150,8 @@ static bool build_evaluation(const struct release *r, struct model_evaluation *v
     v->before_count = m->before_count;
     v->after = m->after;
     v->after_count = m->after_count;
+    v->judged_by = m->judged_by;
+    v->worse = m->worse;
     return m->before_count && m->after_count;
 }
 

@@ -68,6 +68,10 @@ static const struct record_field evaluation_fields[] = {
                 .help = "Metrics of the backbone."),
     RECORD_LIST(model_evaluation, after, after_count, MAP, NUMBER, REQUIRED,
                 .help = "Metrics of the model."),
+    RECORD_FIELD(model_evaluation, judged_by, STRING, OPTIONAL, .min = 1, .max = 64,
+                 .help = "The metric by which `worse` is said."),
+    RECORD_FIELD(model_evaluation, worse, BOOL, DEFAULT, .fallback = "false",
+                 .help = "Whether it fell: the backbone is better than the model."),
 };
 const struct record model_evaluation_record = {.name = "model_evaluation",
                                                .title = "Evaluation",

@@ -46,6 +46,8 @@ struct model_evaluation {
     int64_t k, documents;
     const struct record_number *before, *after;
     size_t before_count, after_count;
+    const char *judged_by; /* the metric of `worse` */
+    bool worse;            /* it fell */
 };
 RECORD_DECLARE(model_evaluation);
 

@@ -158,7 +158,9 @@ static const struct record_field end_fields[] = {
                  .help = "The attempt that ended it; 0: none was begun."),
     RECORD_FIELD(run_end, manifest_sha256, SHA256, OPTIONAL,
                  .help = "Of the attempt's `manifest.json`; exactly when finished."),
-    RECORD_FIELD(run_end, reason, STRING, OPTIONAL, .max = 1024, .help = "Why it failed."),
+    RECORD_FIELD(run_end, reason, STRING, OPTIONAL, .max = 1024,
+                 .help = "Why it failed or was cancelled; in a finished run: that the model is "
+                         "worse than its backbone, in words."),
     RECORD_FIELD(run_end, nonce, STRING, REQUIRED, NONCE),
     RECORD_FIELD(run_end, time_ms, INT, REQUIRED, TIME),
 };

@@ -75,7 +75,7 @@ struct run_end {
     int state;                   /* JOB_FINISHED, JOB_FAILED or JOB_CANCELLED */
     int64_t attempt;             /* 0: none was begun */
     const char *manifest_sha256; /* FINISHED only */
-    const char *reason;          /* FAILED, CANCELLED */
+    const char *reason;          /* FAILED, CANCELLED; of FINISHED: that it got worse */
     const char *nonce;
     int64_t time_ms;
 };

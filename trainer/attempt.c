@@ -196,6 +196,7 @@ static int phases(struct attempt *a, struct run_end *end, char sha256[SHA256_HEX
         return rc;
     end->state = JOB_FINISHED;
     end->manifest_sha256 = sha256;
+    end->reason = a->worse[0] ? a->worse : NULL;
     return 0;
 }
 

@@ -44,6 +44,7 @@ struct attempt {
     char snapshot_sha256[SHA256_HEX];
     char backbone[TRAINER_PATH_MAX]; /* its folder in the cache */
     struct run_status status;
+    char worse[512]; /* the child's words where training made things worse; "": it did not */
     struct record_number metrics[16];
     char metric_names[16][64];
     int64_t told_ms;

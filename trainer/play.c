@@ -195,6 +195,15 @@ static void on_error(struct play *p, const json_t *v)
             p->failed.code = codes[i].code;
 }
 
+/* The run finishes all the same: its end says so. */
+static void on_worse(struct play *p, const json_t *v)
+{
+    const char *text = json_string_value(json_object_get(v, "text"));
+
+    if (text)
+        snprintf(p->a->worse, sizeof p->a->worse, "%s", text);
+}
+
 /* Only the two newest of this attempt stay in S3. */
 static void drop_older(struct attempt *a, int64_t step)
 {
@@ -261,6 +270,8 @@ static int on_line(struct play *p, const struct buf *line, struct err *e)
         on_phase(p, v);
     else if (strcmp(event, "error") == 0)
         on_error(p, v);
+    else if (strcmp(event, "worse") == 0)
+        on_worse(p, v);
     else if (strcmp(event, "done") == 0)
         p->done = true;
     else if (strcmp(event, "checkpoint") == 0 &&

@@ -323,7 +323,6 @@ static void test_collapse(void **state)
     assert_int_equal(run_fit(&spec, &r, &e), 0);
     assert_true(r.steps > 11);
     assert_int_equal(x->collapsed, 1);
-    assert_non_null(strstr(x->said, "cosine of 1.000"));
     dataset_free(d);
 }
 

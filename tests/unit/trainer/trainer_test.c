@@ -355,6 +355,30 @@ static void garbage_is_passed_over(void **state)
     world_close(&w);
 }
 
+/* Finished, and its end says so; a run without that word has none. */
+static void worse_is_said(void **state)
+{
+    struct world w;
+    struct node n;
+    struct arena a;
+
+    world_open(&w, 37);
+    world_documents(&w, 4, 4);
+    node_start(&n, &w, "a", 0);
+    arena_init(&a, 1 << 20);
+    world_job(&w, "r1", "");
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+    assert_null(world_end(&w, "r1", &a).reason);
+    w.script = PLAY_WORSE;
+    world_job(&w, "r2", "");
+    assert_int_equal(world_until_end(&w, "r2", MINUTE), JOB_FINISHED);
+    world_check_finished(&w, "r2");
+    assert_string_equal(world_end(&w, "r2", &a).reason, "IT GOT WORSE");
+    arena_release(&a);
+    node_stop(&n);
+    world_close(&w);
+}
+
 /* A drained worker hands its run over at once; that attempt doesn't count. */
 static void drain_hands_over(void **state)
 {
@@ -550,6 +574,7 @@ int main(void)
         cmocka_unit_test(refusal_is_final),
         cmocka_unit_test(links_do_not_leave_the_folder),
         cmocka_unit_test(garbage_is_passed_over),
+        cmocka_unit_test(worse_is_said),
         cmocka_unit_test(drain_hands_over),
         cmocka_unit_test(lost_lease),
         cmocka_unit_test(flush_is_rebuilt),

@@ -170,6 +170,8 @@ static int play_child(void *arg, struct child *self, const struct child_spec *sp
         }
     }
     put_artifact(w, spec->folder, weights_after(w->steps));
+    if (w->script == PLAY_WORSE)
+        child_mem_emit(self, "{\"event\":\"worse\",\"text\":\"IT GOT WORSE\"}");
     child_mem_emit(self, "{\"event\":\"done\",\"steps\":10}");
     return 0;
 }

@@ -30,7 +30,8 @@ enum script {
     PLAY_CRASH,      /* always, behind its first checkpoint */
     PLAY_REFUSE,     /* a deterministic error */
     PLAY_LINK,       /* its artifact has a link that leads out */
-    PLAY_GARBAGE     /* prints garbage, then goes on */
+    PLAY_GARBAGE,    /* prints garbage, then goes on */
+    PLAY_WORSE       /* says that the model is worse than its backbone */
 };
 
 struct world {
