@@ -123,19 +123,23 @@ static int read_attr(struct source *s, struct source_attr *out, const Onnx__Attr
     out->f = a->f;
     out->i = a->i;
     out->s = a->has_s ? arena_strndup(&s->arena, (const char *)a->s.data, a->s.len) : "";
+    if (!out->name || !out->s)
+        return err_set(e, ERR_NOMEM, "reading the model");
+    if (out->kind == ATTR_TENSOR && !a->t)
+        return err_set(e, ERR_FORMAT, "attribute '%.150s' holds no tensor", out->name);
     if (out->kind == ATTR_INTS) {
         out->count = (int)a->n_ints;
         out->ints = arena_dup(&s->arena, a->ints, a->n_ints * sizeof *a->ints);
     } else if (out->kind == ATTR_FLOATS) {
         out->count = (int)a->n_floats;
         out->floats = arena_dup(&s->arena, a->floats, a->n_floats * sizeof *a->floats);
-    } else if (out->kind == ATTR_TENSOR && a->t) {
+    } else if (out->kind == ATTR_TENSOR) {
         out->tensor = arena_alloc(&s->arena, sizeof *out->tensor);
         if (out->tensor)
             return read_tensor(s, out->tensor, a->t, e);
     }
-    if (!out->name || !out->s || (out->kind == ATTR_INTS && !out->ints) ||
-        (out->kind == ATTR_FLOATS && !out->floats) || (out->kind == ATTR_TENSOR && !out->tensor))
+    if ((out->kind == ATTR_INTS && !out->ints) || (out->kind == ATTR_FLOATS && !out->floats) ||
+        (out->kind == ATTR_TENSOR && !out->tensor))
         return err_set(e, ERR_NOMEM, "reading the model");
     return 0;
 }
@@ -164,7 +168,9 @@ static int node_edges(struct source *s, int index, const Onnx__NodeProto *n, str
         if (source_find(s, name) >= 0)
             return err_set(e, ERR_FORMAT, "%s makes '%.150s', which exists already",
                            source_node_text(node), name);
-        v = source_intern(s, keep(s, name));
+        if (!(name = keep(s, name)))
+            return err_set(e, ERR_NOMEM, "reading the model");
+        v = source_intern(s, name);
         if (v < 0)
             return err_set(e, ERR_LIMIT, "the model has too many tensors");
         s->values[v].node = index;
@@ -311,7 +317,7 @@ static int read_opset(struct source *s, const Onnx__ModelProto *m, struct err *e
     s->opset = (int)version;
     s->ir_version = m->ir_version;
     s->producer = keep(s, m->producer_name);
-    return 0;
+    return s->producer ? 0 : err_set(e, ERR_NOMEM, "reading the model");
 }
 
 static int build(struct source *s, const Onnx__ModelProto *m, struct err *e)
