@@ -1,7 +1,7 @@
 #!/bin/bash
 # fuzz.sh [TARGET [SECONDS]]: builds the libFuzzer targets with clang and runs each (or one) for SECONDS.
-# What is found lands in build-fuzz/found/TARGET/; seeds are those of tests/fuzz/ROOM/corpus/ (or its
-# folder named as the target).
+# What is found lands in build-fuzz/found/TARGET/. A dictionary is tests/fuzz/ROOM/WORD.dict for a target that
+# ends in WORD.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 ls "$ROOT"/tests/fuzz/*/CMakeLists.txt >/dev/null 2>&1 || die -64 "this tree has no fuzz targets (tests/fuzz/)"
 command -v clang >/dev/null || "$ROOT/scripts/setup.sh" extra
@@ -23,12 +23,13 @@ for name in "${names[@]}"; do
     corpus=$dir/corpus/$name
     found=$dir/found/$name
     mkdir -p "$corpus" "$found"
-    seeds=()
-    for seed in "$ROOT"/tests/fuzz/*/corpus/"$name" "$ROOT/tests/fuzz/$name/corpus"; do
-        if [ -d "$seed" ]; then seeds+=("$seed"); fi
+    mapfile -t seeds <"$dir/seeds/$name"
+    words=()
+    for dict in "$ROOT"/tests/fuzz/*/"${name##*_}.dict"; do
+        if [ -e "$dict" ]; then words=(-dict="$dict"); fi
     done
     if "$program" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="$found/" \
-        "$corpus" "${seeds[@]}" >"$dir/$name.log" 2>&1; then
+        "${words[@]}" "$corpus" "${seeds[@]}" >"$dir/$name.log" 2>&1; then
         echo "fuzz $name: $(grep -oE '^Done [0-9]+ runs' "$dir/$name.log" | tail -1), $(grep -oE 'cov: [0-9]+' "$dir/$name.log" | tail -1), nothing found"
     else
         bad=1

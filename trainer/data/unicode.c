@@ -38,8 +38,13 @@ static bool within(const struct range *r, size_t n, uint32_t c)
 
 static bool changes(const uint32_t *classes, uint32_t c)
 {
+    const utf8proc_property_t *p = utf8proc_get_property((utf8proc_int32_t)c);
     uint32_t to[UNICODE_NFD_MAX];
 
+    /* most of them have nothing of this; Hangul decomposes by a rule */
+    if (p->lowercase_seqindex == UINT16_MAX && p->decomp_seqindex == UINT16_MAX &&
+        p->combining_class == 0 && (c < 0xAC00 || c > 0xD7A3))
+        return false;
     if (unicode_lower(c, to) != 1 || to[0] != c)
         return true;
     if (unicode_nfd(c, to) != 1 || to[0] != c)
@@ -51,6 +56,7 @@ uint32_t *unicode_classes(void)
 {
     uint32_t *classes = calloc(CHAR_COUNT, sizeof *classes);
     uint32_t c;
+    size_t i;
 
     if (!classes)
         return NULL;
@@ -77,6 +83,9 @@ uint32_t *unicode_classes(void)
             classes[c] |= CHAR_CHANGES;
     for (c = 0x2F800; c < 0x2FA20; c++)
         classes[c] |= CHAR_CHANGES;
+    for (i = 0; i < COUNT(lower_ranges); i++)
+        for (c = lower_ranges[i].first; c <= lower_ranges[i].last; c++)
+            classes[c] |= CHAR_CHANGES;
     return classes;
 }
 

@@ -1,12 +1,9 @@
 /* The XML answers of an S3 server, which may be anybody's. */
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "platform/blob/s3_xml.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static int check(void *arg, const char *key, uint64_t size)
 {
@@ -39,24 +36,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_release(&field);
     return 0;
 }
-
-#ifdef REPLAY
-/* Without libFuzzer: the corpus, so that what was found once stays found. */
-int main(int argc, char **argv)
-{
-    static uint8_t bytes[1 << 20];
-    int i;
-
-    for (i = 1; i < argc; i++) {
-        FILE *f = fopen(argv[i], "rb");
-        size_t n = f ? fread(bytes, 1, sizeof bytes, f) : 0;
-
-        if (!f)
-            return 1;
-        fclose(f);
-        LLVMFuzzerTestOneInput(bytes, n);
-    }
-    printf("%d inputs\n", argc - 1);
-    return 0;
-}
-#endif

@@ -1,11 +1,9 @@
 /* Any bytes as a file of settings: read, or refused with a message; what is printed reads back. */
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "platform/base/file.h"
 #include "platform/conf/conf.h"
 #include "platform/conf/services.h"
+#include "tests/fuzz/fuzz.h"
 
 static struct conf *fresh(struct settings *s)
 {
@@ -17,8 +15,7 @@ static struct conf *fresh(struct settings *s)
     return c;
 }
 
-int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n);
-int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n)
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct settings s, again;
     struct err e = ERR_INIT;
@@ -41,24 +38,3 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n)
     conf_free(c2);
     return 0;
 }
-
-#ifdef REPLAY
-int main(int argc, char **argv)
-{
-    struct err e = ERR_INIT;
-    struct buf b;
-    int i;
-
-    buf_init(&b, 1 << 20);
-    for (i = 1; i < argc; i++) {
-        buf_reset(&b);
-        if (file_read(argv[i], &b, &e) < 0) {
-            fprintf(stderr, "%s\n", e.text);
-            return 1;
-        }
-        LLVMFuzzerTestOneInput((const unsigned char *)b.data, b.len);
-    }
-    buf_release(&b);
-    return 0;
-}
-#endif

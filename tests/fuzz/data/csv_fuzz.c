@@ -1,5 +1,5 @@
 /* A CSV file from anywhere, read as each kind, with and without labels. */
-#include "tests/fuzz/schemas/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 #include "trainer/data/csv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

@@ -1,5 +1,5 @@
 /* A .npy file from anywhere. */
-#include "tests/fuzz/schemas/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 #include "trainer/data/npy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "schemas/document.h"
-#include "tests/fuzz/schemas/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 static void rewrite(const struct document *d, struct arena *a, enum record_format format,
                     enum record_format other)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "schemas/job.h"
-#include "tests/fuzz/schemas/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "schemas/segment.h"
-#include "tests/fuzz/schemas/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 static void read_all(const void *bytes, size_t n)
 {

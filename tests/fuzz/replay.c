@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "platform/base/file.h"
-#include "tests/fuzz/schemas/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 static void replay(const char *folder, const char *file)
 {
