@@ -401,6 +401,9 @@ int fit_remote(const struct fit_options *given, struct err *e)
         return err_set(e, ERR_USAGE,
                        "fit: --train, --eval, --out, --work and --check-determinism go with "
                        "--local; a run on the servers has --dataset and --backbone");
+    if (o.columns)
+        return err_set(e, ERR_USAGE,
+                       "fit: --columns goes with --local; on the servers `push --columns` said it");
     o.follow = o.follow || o.pull;
     arena_init(&r.arena, ARENA_MAX);
     arena_init(&r.look, ARENA_MAX);
