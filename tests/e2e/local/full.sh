@@ -12,7 +12,7 @@ if [ "${2:-}" != inside ]; then
     exit 77
 fi
 . "$(dirname "${BASH_SOURCE[0]}")/world.sh"
-trap 'umount disk 2> /dev/null; rm -rf "$WORLD"' EXIT
+trap 'umount disk 2> /dev/null || :; rm -rf "$WORLD"' EXIT
 mkdir disk
 mount -t tmpfs none disk
 
