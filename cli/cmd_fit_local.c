@@ -172,8 +172,10 @@ static int open_data(const struct fit_options *o, struct dataset **train, struct
                      struct err *e)
 {
     const struct csv_options csv = {.kind = (enum csv_kind)o->columns};
-    int rc = dataset_from_csv(train, o->train, &csv, DATASET_TRAIN, e);
+    int rc = run_backbone_check(o->model, e); /* before any document is read */
 
+    if (rc == 0)
+        rc = dataset_from_csv(train, o->train, &csv, DATASET_TRAIN, e);
     if (rc == 0 && o->eval)
         rc = dataset_from_csv(eval, o->eval, &csv, DATASET_EVAL, e);
     return rc;

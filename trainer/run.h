@@ -131,6 +131,10 @@ struct run_backbone {
 };
 int run_backbone_find(const char *path, struct run_backbone *out, struct err *e);
 
+/* Can it be trained? Asked before documents are read: an operator that is missing is named with its
+ * node. */
+int run_backbone_check(const char *path, struct err *e);
+
 /* Opens the tokenizer; ERR_FORMAT when it has ids that the backbone has no row for. */
 int run_tokenizer(struct tokenizer **out, const struct run_backbone *, const struct engine *,
                   struct err *e);

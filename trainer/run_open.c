@@ -70,6 +70,14 @@ int run_backbone_find(const char *path, struct run_backbone *out, struct err *e)
     return 0;
 }
 
+int run_backbone_check(const char *path, struct err *e)
+{
+    struct run_backbone files;
+    int rc = run_backbone_find(path, &files, e);
+
+    return rc < 0 ? rc : engine_check(files.model, e);
+}
+
 /* ---- parameters to surgery ---------------------------------------------------------------------
  */
 

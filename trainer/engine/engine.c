@@ -162,6 +162,20 @@ fail:
     return rc;
 }
 
+int engine_check(const char *path, struct err *e)
+{
+    struct engine *g = calloc(1, sizeof *g);
+    struct surgery s;
+    int rc;
+
+    if (!g)
+        return err_set(e, ERR_NOMEM, "opening a model");
+    surgery_init(&s);
+    rc = engine_compile(g, path, &s, e);
+    engine_free(g);
+    return rc;
+}
+
 void engine_free(struct engine *g)
 {
     if (!g)

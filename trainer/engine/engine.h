@@ -74,6 +74,9 @@ struct token_batch {
 int engine_open(struct engine **out, const char *path, const struct surgery *,
                 const struct engine_options *, struct err *e);
 void engine_free(struct engine *);
+/* Would engine_open understand the model, at its defaults? Reads the graph, no weights; its errors.
+ */
+int engine_check(const char *path, struct err *e);
 const struct engine_info *engine_info(const struct engine *);
 struct backend *engine_backend(struct engine *); /* borrowed: losses run on it */
 

@@ -87,10 +87,17 @@ static void run(struct engine *g, const struct token_batch *b, const float *d_ou
     collect(g, grad);
 }
 
-/* The scalar backend would need minutes for these. */
+/* Of a large model the scalar backend runs full length forward only, in the batch of one document,
+ * and with one thread: it has no use for more. */
 static bool is_slow(const struct world *w)
 {
     return w->model->large && w->offsets[w->shape->count] > 100;
+}
+
+static bool is_left_out(const struct world *w, int run)
+{
+    return w->model->large &&
+           (run == SCALAR_2 || (run == SCALAR_1 && w->shape->count > 1 && is_slow(w)));
 }
 
 static void encode(struct engine *g, const struct token_batch *b, float *out)
@@ -132,11 +139,10 @@ static void check_packed(struct world *w)
     size_t n = (size_t)(w->shape->count * w->dim), bytes = n * sizeof(float);
 
     for (int r = 0; r < RUNS; r++) {
-        bool scalar = r >= SCALAR_1;
-
-        if (scalar && is_slow(w)) {
-            if (r == SCALAR_1)
-                encode(w->engine[r], &w->batch, w->out[r]);
+        if (is_left_out(w, r))
+            continue;
+        if (r == SCALAR_1 && is_slow(w)) {
+            encode(w->engine[r], &w->batch, w->out[r]);
             continue;
         }
         run(w->engine[r], &w->batch, w->d_out, w->out[r], w->grad[r]);
@@ -147,7 +153,8 @@ static void check_packed(struct world *w)
             assert_memory_equal(w->grad[r], w->grad[r - 1], w->floats * sizeof(float));
         }
     }
-    near(w, "fast and scalar", w->out[FAST_1], w->out[SCALAR_1], n, 1e-5);
+    if (!is_left_out(w, SCALAR_1))
+        near(w, "fast and scalar", w->out[FAST_1], w->out[SCALAR_1], n, 1e-5);
     if (!is_slow(w))
         near_gradients(w, "fast and scalar gradient", w->grad[FAST_1], w->grad[SCALAR_1]);
 }
@@ -263,8 +270,8 @@ static double check_padded(struct world *w)
 
     padded(w, NULL, w->one);
     near(w, "padded", w->one, w->out[FAST_1], (size_t)(w->shape->count * w->dim), 1e-5);
-    if (is_slow(w))
-        return 0;
+    if (w->model->large && w->offsets[w->shape->count] > 10)
+        return 0; /* two more runs through the scalar interpreter */
     move.moves = moves = movable(w->engine[FAST_1]);
     got = padded(w, &move, NULL);
     move.step = -STEP;
