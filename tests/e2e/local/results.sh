@@ -68,4 +68,15 @@ done
 [ "$(number eval.json pairs)" = 40 ] || fail "pairs"
 "$TRIPLINE" eval scored scored.csv > eval.txt
 grep -q '^spearman ' eval.txt || fail "eval without --json: $(cat eval.txt)"
+# What got worse says so, and the untrained model beside it is what was measured before.
+status=0
+fit bad --eval test.csv --epochs 1 --set learning_rate=1 --set warmup=0 --json > fit.json 2> fit.log || status=$?
+[ $status = 3 ] || fail "a model that got worse: status $status: $(cat fit.log)"
+grep -q 'IT GOT WORSE: map_at_k fell from .* in bad.untrained$' fit.log || fail "$(cat fit.log)"
+grep -q '"untrained":"bad.untrained"' fit.json || fail "fit --json: $(cat fit.json)"
+grep -o '"before":{[^}]*}' fit.json > half.json
+"$TRIPLINE" eval bad.untrained test.csv --json > eval.json
+[ "$(number eval.json map_at_k)" = "$(number half.json map_at_k)" ] || fail "the untrained model: $(cat eval.json half.json)"
+"$TRIPLINE" fit --local --train train.csv --model backbone --check-determinism --json > check.json 2> check.log
+grep -q '"equal":true' check.json || fail "--check-determinism: $(cat check.json check.log)"
 echo "fit, eval, encode and inspect agree"
