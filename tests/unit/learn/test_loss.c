@@ -45,6 +45,12 @@ static double compute(const struct loss_options *o, const float *x, const int32_
     return stats->loss;
 }
 
+static bool has_margin(int kind)
+{
+    return kind == LOSS_IS_TRIPLET || kind == LOSS_IS_CONTRASTIVE || kind == LOSS_IS_BATCH_HARD ||
+           kind == LOSS_IS_BATCH_SEMIHARD;
+}
+
 static bool has_temperature(int kind)
 {
     return kind == LOSS_IS_SUPCON || kind == LOSS_IS_NEGATIVES_RANKING || kind == LOSS_IS_COSENT;
@@ -60,8 +66,10 @@ static void gradients_equal_finite_differences(void **state)
     for (int kind = 0; kind < LOSS_KINDS; kind++)
         for (int smooth = 0; smooth < 2; smooth++) {
             struct loss_options o = {.kind = (enum loss_kind)kind,
-                                     .margin =
-                                         smooth ? 0.7f : 9, /* above every gap: no hinge in reach */
+                                     /* above every gap: no hinge in reach */
+                                     .margin = !has_margin(kind) ? 0
+                                               : smooth          ? 0.7f
+                                                                 : 9,
                                      .miner = MINE_NONE,
                                      .smooth = smooth && kind == LOSS_IS_TRIPLET,
                                      .temperature = has_temperature(kind) ? 0.5f : 0,
