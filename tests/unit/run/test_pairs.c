@@ -181,10 +181,11 @@ static void test_every_parameter_counts(void **state)
 
     dataset_free(w->eval);
     w->eval = NULL;
+    triplet.loss = LOSS_TRIPLET;
     triplet.epochs = 1;
     triplet.batch_classes = 17; /* all in one batch: one step */
-    triplet.margin = 0.3;
     picks = supcon = similarity = triplet;
+    triplet.margin = picks.margin = 0.3;
     picks.miner = MINER_BATCH_EASY_HARD;
     supcon.loss = LOSS_SUPCON;
     similarity.loss = LOSS_MULTI_SIMILARITY;
