@@ -71,7 +71,11 @@ void watch_text(const struct model_ready *r, struct buf *to)
 
     buf_printf(to, "model-ready %s: model %s, %lld numbers, %s", r->id, d->model,
                (long long)d->dimension, d->artifact->url);
-    if (v)
+    if (v && v->judged_by && strcmp(v->judged_by, "map_at_k") != 0)
+        buf_printf(to, ", %s %.4f -> %.4f", v->judged_by,
+                   number_of(v->before, v->before_count, v->judged_by),
+                   number_of(v->after, v->after_count, v->judged_by));
+    else if (v)
         buf_printf(to, ", mAP@%lld %.4f -> %.4f", (long long)v->k,
                    number_of(v->before, v->before_count, "map_at_k"),
                    number_of(v->after, v->after_count, "map_at_k"));

@@ -214,10 +214,12 @@ static int read_documents(struct child_run *c, struct err *e)
                      e)) < 0)
         return rc;
     say(json_pack("{s:s, s:i, s:i, s:I, s:I}", "event", "dataset", "documents",
-                  dataset_count(c->all), "labels", dataset_labels(c->all), "messages",
+                  dataset_count(c->all), "labels",
+                  dataset_scores(c->all) ? 0 : dataset_labels(c->all), "messages",
                   (json_int_t)counts.messages, "skipped", (json_int_t)counts.skipped));
     if (dataset_count(c->all) == 0)
-        return err_set(e, ERR_CONFIG, "dataset %s has no document with a text and a label%s",
+        return err_set(e, ERR_CONFIG,
+                       "dataset %s has no document with a text and a label, and no pair%s",
                        order(c, "dataset"), counts.skipped ? " (others were skipped)" : "");
     rc = split(c, e);
     dataset_free(c->all);
