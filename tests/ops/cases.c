@@ -8,15 +8,39 @@
 
 #include <cmocka.h>
 
-#define ALL    ((1u << VALUES_COUNT) - 1)
-#define MILD   (1u << VALUES_NORMAL | 1u << VALUES_TINY | 1u << VALUES_EQUAL)
-#define NORMAL (1u << VALUES_NORMAL)
-#define T      ROWS_T
-#define N      ROWS_N
+#define ALL     ((1u << VALUES_COUNT) - 1)
+#define MILD    (1u << VALUES_NORMAL | 1u << VALUES_TINY | 1u << VALUES_EQUAL | 1u << VALUES_ZERO)
+/* A mean of equal numbers is exact where their count is a power of two; else a layer norm makes
+ * 1 / sqrt(eps) times its rounding out of nothing, in any single precision. */
+#define UNEQUAL (ALL & ~(1u << VALUES_EQUAL))
+#define NORMAL  (1u << VALUES_NORMAL)
+#define T       ROWS_T
+#define N       ROWS_N
 
 #define ACT_CASE(text, kind, pos, vals, f, b)                                                      \
     {                                                                                              \
         "act " text, OP_ACT, {.act = kind}, 1, {{T, 37}}, 37, pos, vals, true, f, b                \
+    }
+#define LINEAR_CASE(text, ins, outs)                                                               \
+    {                                                                                              \
+        "linear " text, OP_LINEAR, {0}, 3, {{T, ins}, {ins, outs}, {1, outs}}, outs, false, ALL,   \
+            false, 64, 64                                                                          \
+    }
+#define NORM_CASE(text, cols, budget)                                                              \
+    {                                                                                              \
+        "layer norm " text, OP_LAYER_NORM, {.eps = 1e-5f}, 4,                                      \
+            {{T, cols}, {1, cols}, {1, cols}, {T, cols}}, cols, false, UNEQUAL, false, budget, 128 \
+    }
+#define HEADS_CASE(text, count, wide)                                                              \
+    {                                                                                              \
+        "attention " text, OP_ATTENTION, {.heads = count, .scale = 0.25f}, 3,                      \
+            {{T, (count) * (wide)}, {T, (count) * (wide)}, {T, (count) * (wide)}},                 \
+            (count) * (wide), false, MILD, false, 32, 128                                          \
+    }
+/* One column, or one more or less than a vector has. */
+#define NARROW_CASE(text, code, cols, forward, backward, ...)                                      \
+    {                                                                                              \
+        text, code, {__VA_ARGS__}, 1, {{T, cols}}, cols, false, MILD, false, forward, backward     \
     }
 #define PAIR_CASE(text, code, rows, cols)                                                          \
     {                                                                                              \
@@ -233,6 +257,53 @@ const struct op_case op_cases[] = {
      false,
      4,
      16},
+    LINEAR_CASE("1x97", 1, 97),
+    LINEAR_CASE("97x1", 97, 1),
+    LINEAR_CASE("15x17", 15, 17),
+    LINEAR_CASE("17x15", 17, 15),
+    LINEAR_CASE("101x103", 101, 103),
+    NORM_CASE("3", 3, 32),
+    NORM_CASE("15", 15, 16),
+    NORM_CASE("17", 17, 16),
+    NORM_CASE("127", 127, 16),
+    HEADS_CASE("3 heads of 1", 3, 1),
+    HEADS_CASE("2 heads of 17", 2, 17),
+    HEADS_CASE("5 heads of 16", 5, 16),
+    HEADS_CASE("1 head of 64", 1, 64),
+    NARROW_CASE("act gelu erf 1", OP_ACT, 1, 8, 4, .act = ACT_GELU_ERF),
+    NARROW_CASE("act tanh 17", OP_ACT, 17, 3, 4, .act = ACT_TANH),
+    NARROW_CASE("affine 1", OP_AFFINE, 1, 2, 2, .scale = -3, .shift = 0.5f),
+    NARROW_CASE("pool mean 1", OP_POOL, 1, 16, 32, .pool = POOL_MEAN),
+    NARROW_CASE("pool max 17", OP_POOL, 17, 16, 32, .pool = POOL_MAX),
+    NARROW_CASE("pool cls 15", OP_POOL, 15, 16, 32, .pool = POOL_CLS),
+    NARROW_CASE("l2 norm 1", OP_L2_NORM, 1, 8, 64, .eps = 1e-12f),
+    NARROW_CASE("l2 norm 127", OP_L2_NORM, 127, 8, 64, .eps = 1e-12f),
+    NARROW_CASE("slice all", OP_SLICE_COLS, 13, 0, 0, .begin = 0, .count = 13),
+    {"slice last",
+     OP_SLICE_COLS,
+     {.begin = 16, .count = 1},
+     1,
+     {{T, 17}},
+     1,
+     false,
+     ALL,
+     true,
+     0,
+     0},
+    {"concat 4",
+     OP_CONCAT_COLS,
+     {0},
+     4,
+     {{T, 1}, {T, 31}, {T, 2}, {T, 7}},
+     41,
+     false,
+     ALL,
+     true,
+     0,
+     0},
+    {"embed one column", OP_EMBED, {.ids = IDS_TOKEN}, 1, {{23, 1}}, 1, false, ALL, true, 0, 8},
+    {"embed one row", OP_EMBED, {.ids = IDS_TOKEN}, 1, {{1, 16}}, 16, false, ALL, true, 0, 8},
+    {"div one column", OP_DIV, {0}, 2, {{T, 1}, {T, 1}}, 1, true, MILD, false, 2, 64},
     {"slice", OP_SLICE_COLS, {.begin = 3, .count = 9}, 1, {{T, 20}}, 9, false, ALL, true, 0, 0},
     {"concat 3", OP_CONCAT_COLS, {0}, 3, {{T, 5}, {T, 1}, {T, 12}}, 18, false, ALL, true, 0, 0},
 };
@@ -246,6 +317,9 @@ const struct doc_shape doc_shapes[] = {
     {"empty ones between", 5, {0, 5, 0, 3, 0}},
     {"primes", 6, {7, 2, 31, 1, 11, 3}},
     {"all equal", 4, {8, 8, 8, 8}},
+    {"one token each", 5, {1, 1, 1, 1, 1}},
+    {"only empty ones", 3, {0, 0, 0}},
+    {"around a vector", 4, {15, 16, 17, 1}},
     {"long", 3, {64, 97, 1}},
 };
 const int doc_shape_count = sizeof doc_shapes / sizeof *doc_shapes;
@@ -280,6 +354,10 @@ static float number(enum values values, uint64_t seed, uint64_t index)
         return (float)(50 * op_normal(seed, index));
     case VALUES_EQUAL:
         return (float)op_normal(seed, 0);
+    case VALUES_ZERO:
+        return 0;
+    case VALUES_OUTLIERS:
+        return (float)(op_normal(seed, index) * (op_random(seed + 1, index) % 41 == 0 ? 1000 : 1));
     default:
         return (float)op_normal(seed, index);
     }

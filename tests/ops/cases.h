@@ -17,6 +17,8 @@ enum values {
     VALUES_TINY,   /* sigma 1e-4 */
     VALUES_LARGE,  /* sigma 50 */
     VALUES_EQUAL,  /* all the same number in a matrix */
+    VALUES_ZERO,
+    VALUES_OUTLIERS, /* normal, one in 41 times 1000 */
     VALUES_COUNT
 };
 
