@@ -128,6 +128,10 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct fit_options, check_determinism),
      .help = "with --local: trains two steps three times, once with another number of threads, "
              "and says whether the bytes are equal; writes nothing"},
+    {.name = "profile",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct fit_options, profile),
+     .help = "with --local: says at the end where the steps' time went, kernel by kernel"},
     {.name = "force",
      .type = OPTION_FLAG,
      .offset = offsetof(struct fit_options, force),

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cmd_fit.h"
+#include "cli/profile.h"
 #include "platform/base/file.h"
 #include "platform/clock/clock.h"
 #include "platform/json/json.h"
@@ -45,9 +46,14 @@ static void on_eval(struct progress *p, const struct run_event *event)
                      m->k, m->map_at_k, m->precision_at_1, m->k, m->recall_at_k, m->queries);
 }
 
+struct watch { /* what a run is watched by */
+    struct progress *progress;
+    struct profile *profile; /* NULL: not asked for */
+};
+
 static void on_event(void *arg, const struct run_event *event)
 {
-    struct progress *p = arg;
+    struct progress *p = ((struct watch *)arg)->progress;
 
     switch (event->kind) {
     case RUN_PHASE:
@@ -73,6 +79,16 @@ static void on_event(void *arg, const struct run_event *event)
     case RUN_CHECKPOINT:
         break;
     }
+}
+
+static void around_step(void *arg, struct backend *b, bool begins)
+{
+    struct profile *p = ((struct watch *)arg)->profile;
+
+    if (begins)
+        profile_begin(p, b);
+    else
+        profile_end(p, b, 1);
 }
 
 /* ---- results ----------------------------------------------------------------------------------
@@ -101,7 +117,8 @@ static void add_evaluation(json_t *v, const struct run_spec *spec, const struct 
         json_object_set_new(v, "untrained", json_string(spec->untrained));
 }
 
-static int print_json(const struct run_spec *spec, const struct run_result *r, struct err *e)
+static int print_json(const struct run_spec *spec, const struct run_result *r,
+                      const struct profile *profile, struct err *e)
 {
     json_t *v = json_pack(
         "{s:s, s:I, s:I, s:b, s:f, s:f, s:f, s:I, s:b, s:s, s:i, s:s}", "out", spec->out, "steps",
@@ -116,6 +133,8 @@ static int print_json(const struct run_spec *spec, const struct run_result *r, s
         return err_set(e, ERR_NOMEM, "the result as JSON");
     if (r->evaluated)
         add_evaluation(v, spec, r);
+    if (profile)
+        json_object_set_new(v, "profile", profile_json(profile));
     buf_init(&b, 1 << 20);
     rc = json_write(v, JSON_CANONICAL, &b, e);
     buf_char(&b, '\n');
@@ -126,7 +145,8 @@ static int print_json(const struct run_spec *spec, const struct run_result *r, s
     return rc;
 }
 
-static int print_table(const struct run_spec *spec, const struct run_result *r, struct err *e)
+static int print_table(const struct run_spec *spec, const struct run_result *r,
+                       const struct profile *profile, struct err *e)
 {
     struct record_number before[EVALUATE_METRICS], after[EVALUATE_METRICS];
     struct buf b;
@@ -155,6 +175,8 @@ static int print_table(const struct run_spec *spec, const struct run_result *r, 
     if (r->worse)
         buf_printf(&b, "IT GOT WORSE by %s; the better model, untrained, is in %s\n", r->judged_by,
                    spec->untrained);
+    if (profile)
+        profile_text(profile, &b);
     rc = cli_print(&b, e);
     buf_release(&b);
     return rc;
@@ -181,8 +203,7 @@ static int open_data(const struct fit_options *o, struct dataset **train, struct
     return rc;
 }
 
-static int fit(const struct fit_options *o, struct run_spec *spec, struct progress *progress,
-               struct err *e)
+static int fit(const struct fit_options *o, struct run_spec *spec, struct watch *w, struct err *e)
 {
     struct run_result result;
     char work[PATH_MAX], untrained[PATH_MAX];
@@ -198,14 +219,16 @@ static int fit(const struct fit_options *o, struct run_spec *spec, struct progre
     spec->work = work;
     spec->untrained = untrained;
     spec->on_event = on_event;
-    spec->arg = progress;
+    spec->around_step = w->profile ? around_step : NULL;
+    spec->arg = w;
     rc = run_fit(spec, &result, e);
     if (rc < 0)
         return rc;
-    progress_done(progress, NULL);
+    progress_done(w->progress, NULL);
     if (!o->work && (rc = file_remove_tree(work, e)) < 0)
         return rc;
-    rc = o->json ? print_json(spec, &result, e) : print_table(spec, &result, e);
+    rc = o->json ? print_json(spec, &result, w->profile, e)
+                 : print_table(spec, &result, w->profile, e);
     return rc < 0 ? rc : result.worse ? CLI_WORSE : 0;
 }
 
@@ -267,7 +290,7 @@ int fit_local(const struct fit_options *o, struct err *e)
 {
     struct job_parameters parameters;
     struct dataset *train = NULL, *eval = NULL;
-    struct progress *progress = NULL;
+    struct watch watch = {0};
     struct clock *clock = NULL;
     struct arena arena;
     struct run_spec spec;
@@ -278,7 +301,8 @@ int fit_local(const struct fit_options *o, struct err *e)
         (!o->check_determinism && (rc = need(o->out, "--out", e)) < 0) ||
         (rc = fit_parameters(o, &arena, &parameters, e)) < 0 || (rc = clock_real(&clock, e)) < 0 ||
         (rc = signals_install(clock, e)) < 0 ||
-        (rc = progress_new(&progress, clock, 2, PROGRESS_AUTO, e)) < 0 ||
+        (rc = progress_new(&watch.progress, clock, 2, PROGRESS_AUTO, e)) < 0 ||
+        (o->profile && (rc = profile_new(&watch.profile, e)) < 0) ||
         (rc = open_data(o, &train, &eval, e)) < 0)
         goto done;
     spec = (struct run_spec){
@@ -294,9 +318,10 @@ int fit_local(const struct fit_options *o, struct err *e)
         .clock = clock,
         .identity = {.backbone = last_part(o->model)},
     };
-    rc = o->check_determinism ? check(o, &spec, progress, e) : fit(o, &spec, progress, e);
+    rc = o->check_determinism ? check(o, &spec, watch.progress, e) : fit(o, &spec, &watch, e);
 done:
-    progress_free(progress);
+    profile_free(watch.profile);
+    progress_free(watch.progress);
     dataset_free(eval);
     dataset_free(train);
     signals_release();

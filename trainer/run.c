@@ -131,6 +131,20 @@ static int stopped(struct run *r, struct err *e)
                    (long long)r->state->step, (long long)r->steps);
 }
 
+/* A step, and who wants to see it from outside. */
+static int watched_step(struct run *r, struct run_event *event, struct err *e)
+{
+    const struct run_spec *s = r->spec;
+    int rc;
+
+    if (s->around_step)
+        s->around_step(s->arg, engine_backend(r->engine), true);
+    rc = run_step(r, event, e);
+    if (s->around_step)
+        s->around_step(s->arg, engine_backend(r->engine), false);
+    return rc;
+}
+
 /* The next step, and what is told of it. */
 static int advance(struct run *r, int64_t began, int64_t *documents, struct err *e)
 {
@@ -138,7 +152,7 @@ static int advance(struct run *r, int64_t began, int64_t *documents, struct err 
                               .epoch = r->state->step / r->steps_per_epoch + 1,
                               .epochs = r->spec->parameters->epochs,
                               .steps = r->steps};
-    int n = run_step(r, &event, e);
+    int n = watched_step(r, &event, e);
 
     if (n < 0)
         return n;

@@ -78,6 +78,8 @@ struct run_spec {
     int64_t checkpoint_ms; /* also after so much time; 0: only by step and epoch */
     struct clock *clock;
     run_event_fn on_event; /* may be NULL */
+    /* Before and behind each training step (not evaluations), on the run's thread; NULL: nobody. */
+    void (*around_step)(void *arg, struct backend *, bool begins);
     void *arg;
 };
 

@@ -12,7 +12,6 @@
 
 #include "platform/base/counter.h"
 #include "trainer/engine/backend/backend.h"
-#include "trainer/engine/backend/cpu/peak.h"
 
 enum { HIDDEN = 384, INNER = 1536, HEADS = 12, DOC_TOKENS = 15, ROUNDS = 5 };
 
@@ -267,7 +266,7 @@ static double peak_gflops(struct backend *b)
         double done, seconds;
 
         clock_gettime(CLOCK_MONOTONIC, &from);
-        done = cpu_peak_round(b);
+        done = b->ops->peak_round(b);
         clock_gettime(CLOCK_MONOTONIC, &to);
         seconds = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
         if (seconds > 0 && done / seconds > best)

@@ -18,8 +18,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli/profile.h"
 #include "platform/base/err.h"
-#include "tests/bench/speed/profile.h"
 #include "trainer/data/batch.h"
 #include "trainer/data/sampler.h"
 #include "trainer/evaluate.h"
@@ -38,6 +38,7 @@ struct speed {
     struct sampler *sampler;
     struct batch *batch;
     struct loss *loss;
+    struct profile *profile;
     float *vectors; /* (documents of a batch, dim); then as many gradients */
     int32_t *labels;
     double tokenise_ms;
@@ -160,13 +161,12 @@ static int open_all(struct speed *s, struct err *e)
     s->vectors = calloc(rows + 1, (size_t)engine_info(s->engine)->dim * sizeof *s->vectors);
     if (!s->vectors)
         return err_set(e, ERR_NOMEM, "vectors");
-    if (s->number[PROFILE])
-        profile_start(engine_backend(s->engine));
-    return 0;
+    return s->number[PROFILE] ? profile_new(&s->profile, e) : 0;
 }
 
 static void release(struct speed *s)
 {
+    profile_free(s->profile);
     free(s->vectors);
     free(s->labels);
     loss_free(s->loss);
@@ -285,14 +285,13 @@ static int train_step(struct speed *s, double *loss, int *documents, int *tokens
     return 0;
 }
 
-/* N steps or passes, and the line about them. *ms: of all together. */
-static int answer(struct speed *s, int n, double *ms, struct err *e)
+/* N steps or passes, and the line about them. */
+static int answer(struct speed *s, int n, struct err *e)
 {
     int64_t documents = 0, tokens = 0;
     int rc = 0, count, real;
-    double loss = 0, began, cpu = cpu_ms();
+    double loss = 0, ms = 0, began, cpu = cpu_ms();
 
-    *ms = 0;
     printf("{\"each\": [");
     for (int i = 0; i < n; i++) {
         began = now_ms();
@@ -303,7 +302,7 @@ static int answer(struct speed *s, int n, double *ms, struct err *e)
         if (rc < 0)
             return rc;
         began = now_ms() - began;
-        *ms += began;
+        ms += began;
         documents += count;
         tokens += real;
         printf("%s[%.3f, %.9g]", i ? ", " : "", began, loss);
@@ -314,15 +313,28 @@ static int answer(struct speed *s, int n, double *ms, struct err *e)
     printf("], \"ms\": %.3f, \"cpu_ms\": %.3f, \"documents\": %lld, \"tokens\": %lld, \"rss_kib\": "
            "%ld, "
            "\"at_ms\": %.3f}\n",
-           *ms, cpu, (long long)documents, (long long)tokens, memory_kib("VmHWM:"), now_ms());
+           ms, cpu, (long long)documents, (long long)tokens, memory_kib("VmHWM:"), now_ms());
     fflush(stdout);
     return 0;
 }
 
+static int print_profile(const struct speed *s, struct err *e)
+{
+    struct buf b;
+    int rc;
+
+    buf_init(&b, 1 << 16);
+    profile_text(s->profile, &b);
+    rc = b.failed ? err_set(e, ERR_NOMEM, "the profile") : 0;
+    if (rc == 0)
+        fputs(b.data, stdout);
+    buf_release(&b);
+    return rc;
+}
+
 static int serve(struct speed *s, struct err *e)
 {
-    double ms, all = 0;
-    int rc = 0, n, done = 0, answers = 0;
+    int rc = 0, n, answers = 0;
     char line[64];
 
     printf("{\"ready\": true, \"fingerprint\": \"%s\", \"documents\": %d, \"tokens\": %zu, "
@@ -333,17 +345,15 @@ static int serve(struct speed *s, struct err *e)
     fflush(stdout);
     while (rc == 0 && fgets(line, sizeof line, stdin)) {
         n = (int)strtol(line, NULL, 10);
-        rc = answer(s, n, &ms, e);
-        if (answers++ == 0) {
-            profile_reset();
-        } else {
-            done += n;
-            all += ms;
-        }
+        bool profiled = s->profile && answers++ > 0;
+
+        if (profiled)
+            profile_begin(s->profile, engine_backend(s->engine));
+        rc = answer(s, n, e);
+        if (profiled)
+            profile_end(s->profile, engine_backend(s->engine), n);
     }
-    if (rc == 0 && s->number[PROFILE] && done > 0)
-        profile_print(stdout, done, all / done);
-    return rc;
+    return rc == 0 && answers > 1 ? print_profile(s, e) : rc;
 }
 
 int main(int argc, char **argv)

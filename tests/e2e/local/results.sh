@@ -50,6 +50,11 @@ grep -q 'last_hidden_state' inspect.txt || fail "inspect: the cut"
 # Tables for people, and a header row that may stand in any order.
 fit table --epochs 1 2> table.log > table.txt
 grep -q 'the model is in table' table.txt || fail "fit without --eval: $(cat table.txt)"
+fit profiled --epochs 1 --profile > profiled.txt 2> profiled.log
+grep -q '^linear  *forward' profiled.txt || fail "--profile: $(cat profiled.txt profiled.log)"
+cmp table/onnx/model.onnx profiled/onnx/model.onnx || fail "--profile changes what is trained"
+fit profiled --force --epochs 2 --profile --json > profiled.json 2> profiled.log
+grep -q '"profile":{"kernels":\[{' profiled.json || fail "--profile --json: $(cat profiled.json profiled.log)"
 awk -F, 'BEGIN { print "label,text" } { print $2 "," $1 }' test.csv > header.csv
 "$TRIPLINE" encode model header.csv --out five.npy > /dev/null
 cmp one.npy five.npy || fail "a header is not understood"

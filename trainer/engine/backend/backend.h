@@ -78,6 +78,11 @@ struct backend_ops {
      * losses. */
     void (*gemm)(struct backend *, bool ta, bool tb, int m, int n, int k, float alpha,
                  const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
+
+    /* NULL: not offered. What one core can do at most, the yardstick of profiles: independent
+     * multiply-adds on the calling thread for about half a millisecond. Returns how many
+     * operations; the caller times it. */
+    double (*peak_round)(struct backend *);
 };
 
 struct backend {

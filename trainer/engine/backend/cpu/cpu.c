@@ -13,7 +13,6 @@
 #include "trainer/engine/backend/cpu/crew.h"
 #include "trainer/engine/backend/cpu/gemm_dnnl.h"
 #include "trainer/engine/backend/cpu/isa.h"
-#include "trainer/engine/backend/cpu/peak.h"
 
 enum { PIECES = 256, PIECE_MIN = 16384 };
 
@@ -235,7 +234,7 @@ static void cpu_gemm_split(struct backend *b, bool ta, bool tb, int m, int n, in
 
 /* ---- the yardstick ---- */
 
-double cpu_peak_round(struct backend *b)
+static double cpu_peak_round(struct backend *b)
 {
     return cpu_of(b)->kernels->peak_round();
 }
@@ -257,6 +256,7 @@ static const struct backend_ops cpu_ops = {
     .sum_squares = cpu_sum_squares,
     .optim_step = cpu_optim_step,
     .gemm = cpu_gemm_split,
+    .peak_round = cpu_peak_round,
 };
 
 /* The whole tables of the three sets; ops filled in once, before any use. */
