@@ -1,5 +1,6 @@
 #include "trainer/engine/graph/eval.h"
 
+#include <math.h>
 #include <string.h>
 
 static const struct {
@@ -115,6 +116,15 @@ struct tensor *eval_make(struct eval *v, int dtype, int rank, const int64_t *dim
     return v->out[0] = tensor_new(v->arena, dtype, rank, dims);
 }
 
+int64_t eval_whole(double x)
+{
+    const double most = (double)(INT64_C(1) << 62);
+
+    if (isnan(x))
+        return 0;
+    return (int64_t)(x > most ? most : x < -most ? -most : x);
+}
+
 int64_t eval_axis(int64_t axis, int rank)
 {
     if (axis < 0)
@@ -143,7 +153,7 @@ int eval_ints(const struct eval *v, const char *name, int index, int64_t *out, i
             return eval_bad(v, ERR_FORMAT, "too many axes", e);
         *count = (int)t->count;
         for (size_t i = 0; i < t->count; i++)
-            out[i] = t->v[i] > 9e18 ? INT64_MAX : t->v[i] < -9e18 ? INT64_MIN : (int64_t)t->v[i];
+            out[i] = eval_whole(t->v[i]);
     }
     return 0;
 }

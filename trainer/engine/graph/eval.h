@@ -72,5 +72,7 @@ int eval_slice_ranges(const struct eval *v, const int64_t *dims, int rank, struc
 /* Sizes of Split's parts along its axis. */
 int eval_split_sizes(const struct eval *v, int64_t size, int64_t *sizes, struct err *e);
 int64_t eval_axis(int64_t axis, int rank); /* normalised, or -1 */
+/* As C converts it, but any number has a result: at most 2^62 either way, 0 for what is none. */
+int64_t eval_whole(double x);
 
 #endif

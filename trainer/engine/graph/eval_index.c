@@ -7,9 +7,9 @@
 /* Index `i` into an axis of `size`, negative from its end; -1: outside. */
 static int64_t index_of(double i, int64_t size)
 {
-    int64_t k = i < 0 ? (int64_t)i + size : (int64_t)i;
+    int64_t k = i < 0 ? eval_whole(i) + size : eval_whole(i);
 
-    return i > -1e15 && i < 1e15 && k >= 0 && k < size ? k : -1;
+    return k >= 0 && k < size ? k : -1;
 }
 
 int eval_gather(struct eval *v, struct err *e)
@@ -151,7 +151,8 @@ int eval_trilu(struct eval *v, struct err *e)
 {
     const struct tensor *x = v->in[0];
     bool upper = source_attr_int(v->node, "upper", 1) != 0;
-    int64_t k = v->node->in_count > 1 && v->in[1] && v->in[1]->count ? (int64_t)v->in[1]->v[0] : 0;
+    int64_t k =
+        v->node->in_count > 1 && v->in[1] && v->in[1]->count ? eval_whole(v->in[1]->v[0]) : 0;
     int64_t rows, cols;
 
     if (!x || x->rank < 2 || !eval_make(v, x->dtype, x->rank, x->dims))
@@ -296,7 +297,7 @@ int eval_cumsum(struct eval *v, struct err *e)
 {
     const struct tensor *x = v->in[0];
     int64_t axis =
-        x && v->in[1] && v->in[1]->count == 1 ? eval_axis((int64_t)v->in[1]->v[0], x->rank) : -1;
+        x && v->in[1] && v->in[1]->count == 1 ? eval_axis(eval_whole(v->in[1]->v[0]), x->rank) : -1;
     size_t inner;
 
     if (axis < 0 || source_attr_int(v->node, "exclusive", 0) != 0 ||

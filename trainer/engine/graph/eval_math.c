@@ -138,9 +138,9 @@ static double compare(enum bin op, double a, double b)
     case OR:
         return a != 0 || b != 0;
     case BAND:
-        return (double)((int64_t)a & (int64_t)b);
+        return (double)(eval_whole(a) & eval_whole(b));
     case BOR:
-        return (double)((int64_t)a | (int64_t)b);
+        return (double)(eval_whole(a) | eval_whole(b));
     default:
         return (a != 0) != (b != 0);
     }

@@ -99,7 +99,7 @@ int rule_expand(struct builder *b, const struct source_node *n, struct err *e)
         int count = 0;
 
         for (int p = 0; p < PROBES; p++)
-            size[p] = m < 0 ? 1 : (int64_t)shape->eval[p]->v[m];
+            size[p] = m < 0 ? 1 : eval_whole(shape->eval[p]->v[m]);
         if (k >= 0 && layout_axis_atoms(&x->lay, k))
             layout_axis(&out.lay, &x->lay.atoms[x->lay.first[k]], layout_axis_atoms(&x->lay, k));
         else if (!layout_guess(b->sizes, size, axis, &count) || !layout_axis(&out.lay, axis, count))
@@ -296,7 +296,7 @@ static bool is_arange(void *arg, int probe, const struct coord *c, double x)
     if (c->tok < 0)
         return false;
     if (!s->any)
-        s->shift = (int64_t)x - c->tok;
+        s->shift = eval_whole(x) - c->tok;
     s->any = true;
     return (double)(s->shift + c->tok) == x;
 }
@@ -328,7 +328,7 @@ static int look_up(struct builder *b, struct term *table, struct term *ix, struc
 
     layout_clear(&none);
     if (build_see(b, &none, ix->eval, &lay, &number, &row, 0) == SEEN_UNIFORM) {
-        int64_t at = (int64_t)number;
+        int64_t at = eval_whole(number);
 
         if (at < 0 || at >= rows)
             return build_fail(b, e, "it looks up a row that does not exist");
@@ -381,7 +381,7 @@ int rule_gather(struct builder *b, const struct source_node *n, struct err *e)
     } else if (eval_number(ix->eval, &at) && ix->eval[0]->rank <= 1) {
         rc = at == 0 && layout_axis_is(&x->lay, (int)axis, ATOM_TOK)
                  ? first_token(b, x, (int)axis, &out, e)
-                 : cut_columns(b, x, (int)axis, (int64_t)at, 1, &out, e);
+                 : cut_columns(b, x, (int)axis, eval_whole(at), 1, &out, e);
         if (rc == 0) {
             layout_normalise(&out.lay);
             if (ix->eval[0]->rank == 0)

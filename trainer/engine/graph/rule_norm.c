@@ -227,7 +227,7 @@ static int reduced_axis(struct builder *b, const struct source_node *n, int rank
     if (a && a->kind == ATTR_INTS && a->count == 1)
         return (int)eval_axis(a->ints[0], rank);
     if (!a && in && in->kind == TERM_EVAL && eval_number(in->eval, &x))
-        return (int)eval_axis((int64_t)x, rank);
+        return (int)eval_axis(eval_whole(x), rank);
     return -1;
 }
 
