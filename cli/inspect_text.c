@@ -226,6 +226,8 @@ static void memory(const json_t *m, struct buf *to)
     for (size_t k = 0; k < sizeof columns / sizeof columns[0]; k++)
         buf_printf(to, "  %*s", columns[k].width, k == 6 ? "to encode" : columns[k].member);
     buf_char(to, '\n');
+    if (json_array_size(json_object_get(p, "buckets")) == 0)
+        buf_str(to, "  none: so many documents are no batch that could be run\n");
     json_array_foreach(json_object_get(p, "buckets"), i, v)
     {
         buf_printf(to, "  %11lld  %12lld", inspect_number(v, "length"),

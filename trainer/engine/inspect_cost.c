@@ -220,6 +220,8 @@ int inspect_cost(struct engine *g, const struct engine_batch *batch, struct buf 
                       : batch->max_length;
     int rc;
 
+    if (batch->lanes < 1 || batch->lanes > EXEC_LANES_MAX)
+        return err_set(e, ERR_CONFIG, "%d lanes; 1 to %d", batch->lanes, EXEC_LANES_MAX);
     if ((rc = tape_init(&tape, &g->program, pl.train, e)) < 0 ||
         (rc = backend_open(&pl.backend, "cpu", &o, e)) < 0)
         goto done;

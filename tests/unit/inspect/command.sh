@@ -33,6 +33,8 @@ has "$work/text" "layers: 2, 7,258 parameters, 7,258 of them would train" "head:
 "$tripline" inspect "$work" --set freeze=layers:1 --set batch_classes=4 --set lanes=3 --set output_dim=7 >"$work/text"
 has "$work/text" "frozen: 4,394 numbers" "frozen: embeddings go with the first blocks" "projection" \
     "memory of 16 documents at once in 3 lanes" "gives      7 numbers"
+"$tripline" inspect "$work" --set batch_classes=4096 --set items_per_class=1024 >"$work/text"
+has "$work/text" "none: so many documents are no batch"
 "$tripline" inspect "$work" --set pooling=cls --set freeze=embeddings --json >"$work/json"
 [ "$(wc -l <"$work/json")" = 1 ] || fail "--json: not one line"
 has "$work/json" '"pooling":"cls"' '"frozen":{"numbers":1530,'
@@ -52,4 +54,5 @@ refused 64 "choose one of --json, --dot and --svg" --dot --svg
 refused 64 "there is no parameter 'freezes'" --set freezes=none
 refused 78 "the backbone has 2 blocks" --set freeze=layers:3
 refused 78 "no parameter's name fits 'nothing.*'" --set 'freeze=name:nothing.*'
+refused 78 "65 lanes; 1 to 64" --set lanes=65
 refused 78 "no tensor 'nowhere'" --cut nowhere

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "platform/json/json.h"
-#include "trainer/engine/engine_int.h"
+#include "trainer/engine/inspect_int.h"
 
 #define GOLDEN "tests/golden/engine/"
 enum { H = 18, F = 38, LAYERS = 2, VOCABULARY = 61, POSITIONS = 20, BLOCK = 2864, DIM_MAX = 384 };
@@ -403,6 +403,36 @@ static void test_operations_by_hand(void **state)
     json_decref(v);
 }
 
+/* Causal attention: a token has itself and the ones before it as keys. */
+static void test_operations_causal(void **state)
+{
+    struct engine *g = calloc(1, sizeof *g);
+    struct err e = ERR_INIT;
+    struct surgery s;
+    struct buf b;
+    json_t *v;
+
+    assert_non_null(g);
+    surgery_init(&s);
+    buf_init(&b, 1 << 20);
+    assert_int_equal(engine_compile(g, GOLDEN "bert-old.onnx", &s, &e), 0);
+    engine_fill_info(g);
+    for (int i = 0; i < g->program.node_count; i++)
+        g->program.nodes[i].attrs.causal = g->program.nodes[i].op == OP_ATTENTION;
+    buf_char(&b, '{');
+    assert_int_equal(inspect_cost(g, &usual, &b, &e), 0);
+    buf_str(&b, "\"end\":0}");
+    assert_int_equal(json_parse(b.data, b.len, NULL, &v, &e), 0);
+    assert_true(number(v, "flops.forward.per_token_and_key") == 0);
+    assert_true(number(v, "flops.forward.per_token_and_earlier_key") == LAYERS * 4.0 * H);
+    /* three tokens have 1, 2 and 3 keys */
+    assert_true(formula(v, "forward", 3) ==
+                LAYERS * (3 * 2.0 * (4 * H * H + 2 * H * F) + (1 + 2 + 3) * 4.0 * H));
+    json_decref(v);
+    buf_release(&b);
+    engine_free(g);
+}
+
 /* ---- memory ---- */
 
 /* A step on the bucket's batch takes what the plan says, and a row of zeros (params.h). */
@@ -537,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_buffers),
         cmocka_unit_test(test_operations_as_run),
         cmocka_unit_test(test_operations_by_hand),
+        cmocka_unit_test(test_operations_causal),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_graph),
         cmocka_unit_test(test_minilm),

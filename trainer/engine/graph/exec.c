@@ -3,16 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LANES_MAX = 64 };
-
 int exec_init(struct exec *x, const struct source *s, const struct program *p, struct params *m,
               struct backend *backend, int lanes, bool train, struct err *e)
 {
     int rc;
 
     memset(x, 0, sizeof *x);
-    if (lanes < 1 || lanes > LANES_MAX)
-        return err_set(e, ERR_CONFIG, "%d lanes; 1 to %d", lanes, LANES_MAX);
+    if (lanes < 1 || lanes > EXEC_LANES_MAX)
+        return err_set(e, ERR_CONFIG, "%d lanes; 1 to %d", lanes, EXEC_LANES_MAX);
     x->source = s;
     x->program = p;
     x->params = m;
@@ -372,7 +370,7 @@ static void forward_lane(void *arg, int l)
 
 static void cut(struct exec *x, const struct exec_batch *b, int *tokens, int *docs)
 {
-    int first[LANES_MAX + 1];
+    int first[EXEC_LANES_MAX + 1];
 
     *tokens = *docs = 0;
     exec_cut(b->offsets, b->count, x->lane_count, first);

@@ -15,7 +15,8 @@
 
 enum {
     EXEC_TOKENS_MAX = 1 << 24, /* of a batch */
-    EXEC_SPARE = 16            /* floats behind a lane's plan */
+    EXEC_LANES_MAX = 64,
+    EXEC_SPARE = 16 /* floats behind a lane's plan */
 };
 
 struct exec_batch {
