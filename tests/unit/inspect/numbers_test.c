@@ -121,7 +121,7 @@ static json_t *look(const char *path, const struct surgery *s, const struct engi
 {
     struct err e = ERR_INIT;
     struct buf b;
-    json_t *v;
+    json_t *v = NULL;
 
     buf_init(&b, 1 << 24);
     if (engine_inspect(path, s, batch, &b, &e) < 0 || json_parse(b.data, b.len, NULL, &v, &e) < 0)

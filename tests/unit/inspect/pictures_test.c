@@ -63,7 +63,7 @@ static json_t *real_model(const char *path)
     struct err e = ERR_INIT;
     struct surgery s;
     struct buf b;
-    json_t *v;
+    json_t *v = NULL;
 
     surgery_init(&s);
     buf_init(&b, 1 << 24);
