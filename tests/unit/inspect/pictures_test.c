@@ -23,8 +23,7 @@ static const char *const hostile[] = {
     "<script>alert(1)</script>",
     "]]>&amp;<!--",
     "\x1b[2J\x1b]0;title\x07",
-    "\x7f\xc2\x9b"
-    "31m",
+    "\x7f\xc2\x9b[31m",
     "\xef\xbf\xbe\xef\xbf\xbf",
     "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e \xf0\x9f\x98\x80",
     "",
