@@ -31,7 +31,7 @@ struct client_options {
      .value = "NAME",                                                                              \
      .help = "whose topics and runs (default: the profile's, TRIPLINE_OWNER)"},                    \
     {                                                                                              \
-        .name = "profile", .type = OPTION_TEXT, .offset = offsetof(struct of, client.profile),     \
+        .name = "settings", .type = OPTION_TEXT, .offset = offsetof(struct of, client.profile),    \
         .value = "FILE", .help = "another file of settings than the one that login wrote"          \
     }
 

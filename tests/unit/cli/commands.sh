@@ -51,7 +51,7 @@ says 64 "is it CSV or JSON" push d "$work/out.bin" --check
 says 64 "owner 'Acme'" push d "$work/ok.csv" --check --owner Acme
 says 64 "dataset" push 'a.b' "$work/ok.csv" --check
 says 64 "run 'A'" status A
-says 66 "nothing.conf" runs --profile "$work/nothing.conf"
+says 66 "nothing.conf" runs --settings "$work/nothing.conf"
 
 mkdir -p "$work/config/tripline"
 printf '[kafka]\nbroker = x\n' >"$work/config/tripline/profile.conf"
