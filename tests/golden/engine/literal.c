@@ -21,14 +21,26 @@ struct literal {
 
 /* ---- operators that graph/eval.h has no use for ---- */
 
-/* c (m, n) = a (m, k) b (k, n), or b (n, k) when transposed. */
-static void product(const double *a, const double *b, bool transposed, int64_t m, int64_t n,
-                    int64_t k, double *c)
+/* c (m, n) += a (m, k) b (k, n). */
+static void product(const double *a, const double *b, int64_t m, int64_t n, int64_t k, double *c)
 {
     for (int64_t i = 0; i < m; i++)
-        for (int64_t p = 0; p < k; p++)
+        for (int64_t p = 0; p < k; p++) {
+            const double x = a[i * k + p], *row = b + p * n;
+
             for (int64_t j = 0; j < n; j++)
-                c[i * n + j] += a[i * k + p] * (transposed ? b[j * k + p] : b[p * n + j]);
+                c[i * n + j] += x * row[j];
+        }
+}
+
+/* As product, with b (n, k). */
+static void product_transposed(const double *a, const double *b, int64_t m, int64_t n, int64_t k,
+                               double *c)
+{
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++)
+            for (int64_t p = 0; p < k; p++)
+                c[i * n + j] += a[i * k + p] * b[j * k + p];
 }
 
 static int run_matmul(struct eval *v, struct err *e)
@@ -47,7 +59,7 @@ static int run_matmul(struct eval *v, struct err *e)
         blocks *= a->dims[i];
     m = (int64_t)c->count / (blocks * n);
     for (int64_t i = 0; i < blocks; i++)
-        product(a->v + i * m * k, b->v + i * k * n, false, m, n, k, c->v + i * m * n);
+        product(a->v + i * m * k, b->v + i * k * n, m, n, k, c->v + i * m * n);
     return 0;
 }
 
@@ -60,7 +72,7 @@ static int run_gemm(struct eval *v, struct err *e)
 
     if (!c)
         return eval_bad(v, ERR_LIMIT, "too large", e);
-    product(a->v, b->v, transposed, dims[0], dims[1], a->dims[1], c->v);
+    (transposed ? product_transposed : product)(a->v, b->v, dims[0], dims[1], a->dims[1], c->v);
     for (size_t i = 0; bias && i < c->count; i++)
         c->v[i] += bias->v[i % bias->count];
     return 0;
