@@ -12,7 +12,10 @@ import struct
 import sys
 import tokenizers
 
-SWEEP, CHARS = 6000, 0x110000 // 256
+SWEEP, CHARS, JOINS, LONG, PIECES = 6000, 0x110000 // 256, 200, 1000000, 400000
+WORD = SWEEP + CHARS + JOINS
+COUNT = WORD + 2
+ALL = 8 * LONG  # more ids than any line has
 MASK = (1 << 64) - 1
 SCRIPTS = [(0x20, 0x7E), (0x20, 0x7E), (0xA0, 0xFF), (0x100, 0x24F), (0x250, 0x36F), (0x370, 0x3FF),
            (0x400, 0x52F), (0x530, 0x5FF), (0x600, 0x6FF), (0x900, 0x97F), (0xE00, 0xE7F), (0x1100, 0x11FF),
@@ -76,12 +79,60 @@ class Maker:
         else:
             self.put(0x21 + self.below(94))
 
-    def line(self, i):
-        self.out, self.state, kind = bytearray(), i, i % 16
-        if i >= SWEEP:
+    def join(self):
+        kind = self.below(5)
+        if kind == 0:
+            n = 1 + self.below(4)
+            while n > 0:
+                self.put([0x1F468, 0x1F469, 0x1F467, 0x1F466, 0x1F9D1][self.below(5)])
+                if self.below(3) == 0:
+                    self.put(0x1F3FB + self.below(5))
+                if n > 1:
+                    self.put(0x200D)
+                n -= 1
+        elif kind == 1:
+            self.put(0x1F1E6 + self.below(26))
+            self.put(0x1F1E6 + self.below(26))
+        elif kind == 2:
+            self.put(0x30 + self.below(10))
+            self.put(0xFE0F)
+            self.put(0x20E3)
+        elif kind == 3:
+            for _ in range(1 + self.below(3)):
+                self.put(0x915 + self.below(37))
+                self.put(0x94D)
+                if self.below(4) == 0:
+                    self.put(0x200C + self.below(2))
+            self.put(0x915 + self.below(37))
+            self.put(0x93E + self.below(15))
+        else:
+            self.put(0x1100 + self.below(19))
+            self.put(0x1161 + self.below(21))
+            self.put(0x11A7 + self.below(28))
+
+    def behind_the_sweep(self, i):
+        if i < SWEEP + CHARS:
             for c in range((i - SWEEP) * 256, (i - SWEEP + 1) * 256):
                 self.put(c)
                 self.out += b"a" if c % 3 else b" b"
+        elif i < WORD:
+            for _ in range(1 + self.below(24)):
+                self.join()
+                self.out += b"" if self.below(3) else b" "
+        elif i == WORD:
+            self.letters(LONG)
+        else:
+            for _ in range(PIECES):
+                if self.below(9):
+                    self.piece(self.below(10))
+                else:
+                    self.join()
+                self.out += b"" if self.below(4) else b" "
+
+    def line(self, i):
+        self.out, self.state, kind = bytearray(), i, i % 16
+        if i >= SWEEP:
+            self.behind_the_sweep(i)
         elif kind == 14:
             self.letters(95 + self.below(10))
             self.out += b" "
@@ -147,46 +198,61 @@ def cases(vocab):
              token(count + 2, "h\u00e9l", normalized=True), token(vocab["ing"], "ing", single_word=True),
              token(vocab["in"], "in"), token(count + 3, "\u4e2d\u6587", normalized=True)]
     cut = lambda n, side: {"truncation": {"direction": side, "max_length": n, "strategy": "LongestFirst", "stride": 0}}
-    return [("uncased", 100000, {}), ("cut", 16, {}), ("cut-all", 2, {}),
+    return [("uncased", ALL, {}), ("cut", 16, {}), ("cut-all", 2, {}),
             ("cut-left", 16, cut(16, "Left")),
-            ("cased", 100000, {"normalizer": bert(True, True, None, False)}),
-            ("accents", 100000, {"normalizer": bert(True, True, False, True)}),
-            ("bare", 100000, {"normalizer": bert(False, False, False, False)}),
-            ("strip", 100000, {"normalizer": bert(False, False, True, False)}),
-            ("none", 100000, {"normalizer": None}),
-            ("added", 100000, {"added_tokens": added}), ("added-cut", 24, {"added_tokens": added}),
+            ("cased", ALL, {"normalizer": bert(True, True, None, False)}),
+            ("accents", ALL, {"normalizer": bert(True, True, False, True)}),
+            ("bare", ALL, {"normalizer": bert(False, False, False, False)}),
+            ("strip", ALL, {"normalizer": bert(False, False, True, False)}),
+            ("none", ALL, {"normalizer": None}),
+            ("added", ALL, {"added_tokens": added}), ("added-cut", 24, {"added_tokens": added}),
             ("pair", 64, {"post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}}),
             ("plain", 64, {"post_processor": None})]
 
 
-def digest(text, length, lines, side):
+def all_lines():
+    """As the library gets them: what is no UTF-8 replaced, one U+FFFD per maximal ill-formed part."""
+    maker = Maker()
+    return [maker.line(i).decode("utf-8", "replace") for i in range(COUNT)]
+
+
+def opened(text, length, side):
     t = tokenizers.Tokenizer.from_str(text)
     t.no_padding()
     t.enable_truncation(length, direction=side)
+    return t
+
+
+def side_of(changes):
+    return (changes.get("truncation") or {}).get("direction", "Right").lower()
+
+
+def pack(ids):
+    return struct.pack("<I", len(ids)) + struct.pack("<%di" % len(ids), *ids)
+
+
+def digest(t, lines):
     total, h = 0, hashlib.sha256()
     for line in lines:
         ids = t.encode(line).ids
         total += len(ids)
-        h.update(struct.pack("<I", len(ids)) + struct.pack("<%di" % len(ids), *ids))
+        h.update(pack(ids))
     return total, h.hexdigest()
 
 
 def main():
-    maker = Maker()
-    lines = [maker.line(i).decode("utf-8", "replace") for i in range(SWEEP + CHARS)]
-    base, out = tiny(), []
+    lines, base, out = all_lines(), tiny(), []
     text = json.dumps(base, ensure_ascii=True, separators=(",", ":"))
     open("tests/golden/tokenizer_tiny.json", "w").write(text + "\n")
     for name, length, patch in cases(base["model"]["vocab"]):
-        changed = json.dumps({**base, **patch})
-        side = (patch.get("truncation") or {}).get("direction", "Right").lower()
-        total, sha = digest(changed, length, lines, side)
+        total, sha = digest(opened(json.dumps({**base, **patch}), length, side_of(patch)), lines)
         out.append({"name": name, "max": length, "patch": patch, "ids": total, "sha256": sha})
     for arg in sys.argv[1:]:
         name, path = arg.split("=", 1)
         raw = open(path, "rb").read()
-        for length in (128, 100000):
-            total, sha = digest(raw.decode(), length, lines, "right")
+        for length in (128, ALL):
+            total, sha = digest(opened(raw.decode(), length, "right"), lines)
+            print(name, length, total, flush=True)
             out.append({"name": name, "file_sha256": hashlib.sha256(raw).hexdigest(), "max": length,
                         "ids": total, "sha256": sha})
     made = {"made_by": "scripts/golden/tokenizer_ids.py", "tokenizers": tokenizers.__version__,

@@ -1,13 +1,16 @@
 /*
  * NFC: canonical decomposition, canonical order, composition. The library's
  * tables are older than utf8proc's, so the composition is done between the
- * characters that only the newer ones know.
+ * characters that only the newer ones know; and before U+11A7, the trailing
+ * consonant that is none, which utf8proc lets vanish behind a syllable.
  */
 #include "trainer/data/tokenizer_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
+
+#define HANGUL_NO_TRAIL 0x11A7
 
 static int point(struct bytes *to, uint32_t c, struct err *e)
 {
@@ -94,7 +97,8 @@ static int nfc_run(const void *self, const uint32_t *classes, struct tokenizer_s
         return rc;
     for (; begin < count; begin = end) {
         end = begin + 1;
-        while (end < count && !unicode_newer(classes, points[end], points[end - 1]))
+        while (end < count && points[end] != HANGUL_NO_TRAIL &&
+               !unicode_newer(classes, points[end], points[end - 1]))
             end++;
         n = compose(points + begin, end - begin);
         if ((rc = bytes_need(to, n * 4, e)) < 0)

@@ -135,17 +135,84 @@ static void piece(struct buf *b, uint32_t kind)
     }
 }
 
-void lines_make(struct buf *b, unsigned i)
+/* One sequence that a reader sees as one character. */
+static void join(struct buf *b)
 {
-    uint32_t kind = i % 16, count, c;
+    static const uint32_t people[] = {0x1F468, 0x1F469, 0x1F467, 0x1F466, 0x1F9D1};
+    uint32_t n, kind = below(5);
 
-    buf_reset(b);
-    state = i;
-    if (i >= LINES_SWEEP) {
+    switch (kind) {
+    case 0: /* a family, with skins */
+        for (n = 1 + below(4); n > 0; n--) {
+            put(b, people[below(COUNT(people))]);
+            if (below(3) == 0)
+                put(b, 0x1F3FB + below(5));
+            if (n > 1)
+                put(b, 0x200D);
+        }
+        break;
+    case 1: /* a flag */
+        put(b, 0x1F1E6 + below(26));
+        put(b, 0x1F1E6 + below(26));
+        break;
+    case 2: /* a keycap */
+        put(b, '0' + below(10));
+        put(b, 0xFE0F);
+        put(b, 0x20E3);
+        break;
+    case 3: /* a conjunct of Devanagari */
+        for (n = 1 + below(3); n > 0; n--) {
+            put(b, 0x915 + below(37));
+            put(b, 0x94D);
+            if (below(4) == 0)
+                put(b, 0x200C + below(2));
+        }
+        put(b, 0x915 + below(37));
+        put(b, 0x93E + below(15));
+        break;
+    default: /* a syllable of Hangul in its parts */
+        put(b, 0x1100 + below(19));
+        put(b, 0x1161 + below(21));
+        put(b, 0x11A7 + below(28));
+        break;
+    }
+}
+
+static void behind_the_sweep(struct buf *b, unsigned i)
+{
+    uint32_t c, n;
+
+    if (i < LINES_SWEEP + LINES_CHARS) {
         for (c = (i - LINES_SWEEP) * 256; c < (i - LINES_SWEEP + 1) * 256; c++) {
             put(b, c);
             buf_str(b, c % 3 ? "a" : " b");
         }
+    } else if (i < LINES_WORD) {
+        for (n = 1 + below(24); n > 0; n--) {
+            join(b);
+            buf_str(b, below(3) ? "" : " ");
+        }
+    } else if (i == LINES_WORD) {
+        letters(b, LINES_LONG);
+    } else {
+        for (n = 0; n < LINES_PIECES; n++) {
+            if (below(9))
+                piece(b, below(10));
+            else
+                join(b);
+            buf_str(b, below(4) ? "" : " ");
+        }
+    }
+}
+
+void lines_make(struct buf *b, unsigned i)
+{
+    uint32_t kind = i % 16, count;
+
+    buf_reset(b);
+    state = i;
+    if (i >= LINES_SWEEP) {
+        behind_the_sweep(b, i);
         return;
     }
     if (kind == 14) { /* words around and above the maximal number of characters */

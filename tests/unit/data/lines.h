@@ -8,10 +8,17 @@
 
 #include "platform/base/buf.h"
 
-/* Lines below LINES_SWEEP are of mixed kinds; the next LINES_CHARS hold every character once. */
-#define LINES_SWEEP 6000
-#define LINES_CHARS (0x110000 / 256)
-#define LINES_COUNT (LINES_SWEEP + LINES_CHARS)
+/* Lines below LINES_SWEEP are of mixed kinds; the next LINES_CHARS hold every character once; then
+ * come sequences of joined emoji, flags, keycaps and conjuncts, a word of LINES_LONG letters and a
+ * line of LINES_PIECES pieces of all kinds, which has more than LINES_LONG characters. */
+#define LINES_SWEEP  6000
+#define LINES_CHARS  (0x110000 / 256)
+#define LINES_JOINS  200
+#define LINES_LONG   1000000
+#define LINES_PIECES 400000
+#define LINES_WORD   (LINES_SWEEP + LINES_CHARS + LINES_JOINS)
+#define LINES_COUNT  (LINES_WORD + 2)
+#define LINES_BYTES  (8 * LINES_LONG) /* of a line, at most; and of ids */
 
 /* Replaces the content of `b` by line number `i`. */
 void lines_make(struct buf *b, unsigned i);
