@@ -23,6 +23,7 @@ NAMES = {"tripline": "Tripline", "st": "sentence-transformers", "sorted": "PyTor
 PACKAGES = {"train": ["torch", "sentence-transformers", "transformers", "pytorch-metric-learning"],
             "encode": ["onnxruntime"]}
 COMPARED = 10  # steps whose losses are compared
+MEMORY_MB = 700  # that Tripline's training may take at most
 
 
 class Contestant:
@@ -202,6 +203,8 @@ def main():
     bad = [k for k, d in result["difference"].items() if not d <= 1e-4]
     if bad:
         sys.exit("bench: not the same numbers as %s: the speeds above compare different work" % ", ".join(bad))
+    if result.get("start", {}).get("peak_rss_mb", 0) > MEMORY_MB:
+        sys.exit("bench: training took %.0f MB; %d is the most" % (result["start"]["peak_rss_mb"], MEMORY_MB))
 
 
 if __name__ == "__main__":
