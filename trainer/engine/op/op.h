@@ -22,19 +22,26 @@
 enum space { SPACE_TOKENS, SPACE_DOCS, SPACE_FIXED };
 
 /*
- * name, text, inputs
+ * Each has a name and a text. Its inputs and its one output (an input in [] may be left out):
  *
- * EMBED        in: table (V, C)                out (T, C): table[ids[t]]; which ids: attrs.ids
- * LINEAR       in: x (R, I), w, [bias (1, O)]  out (R, O): act(x w + bias); w is (I, O), or (O, I)
- * when attrs.w_rows_out LAYER_NORM   in: x (R, C), gamma (1, C), beta (1, C), [r (R, C)] out: (z -
- * mean z) / sqrt(var z + eps) * gamma + beta, z = x + r (Ba et al. 2016; biased variance) ATTENTION
- * in: q, k, v (T, heads * d)      out (T, heads * d): per document and head softmax(scale q k^T) v;
- * causal: only keys at or before the query ACT          in: x                           out: act(x)
- * ADD SUB MUL DIV  in: a (R, C), b             b is (R, C), a row (1, C), a column (R, 1) or a
- * scalar (1, 1) AFFINE       in: x                           out: scale * x + shift POOL in: x (T,
- * C)                    out (N, C), per document: attrs.pool L2_NORM      in: x (R, C) out: x /
- * max(|x|, eps) per row (torch.nn.functional.normalize) SLICE_COLS   in: x (R, C) out (R, count):
- * columns [begin, begin + count) CONCAT_COLS  in: 2 to OP_INS matrices        out: side by side
+ *   EMBED        table (V, C)                         (T, C)  table[ids[t]]; which ids: attrs.ids
+ *   LINEAR       x (R, I), w, [bias (1, O)]           (R, O)  act(x w + bias); w is (I, O), or
+ *                                                             (O, I) when attrs.w_rows_out
+ *   LAYER_NORM   x (R, C), gamma, beta (1, C),        (R, C)  (z - mean z) / sqrt(var z + eps) *
+ *                [r (R, C)]                                   gamma + beta, z = x + r; biased
+ *                                                             variance (Ba et al. 2016)
+ *   ATTENTION    q, k, v (T, heads * d)               as q    per document and head:
+ *                                                             softmax(scale q k^T) v; causal: only
+ *                                                             keys at or before the query
+ *   ACT          x                                    as x    act(x)
+ *   ADD SUB      a (R, C), b: (R, C), a row (1, C),   (R, C)  a + b, a - b, a b, a / b
+ *   MUL DIV      a column (R, 1), a scalar (1, 1)
+ *   AFFINE       x                                    as x    scale * x + shift
+ *   POOL         x (T, C)                             (N, C)  per document: attrs.pool
+ *   L2_NORM      x (R, C)                             (R, C)  x / max(|x|, eps) per row
+ *                                                             (torch.nn.functional.normalize)
+ *   SLICE_COLS   x (R, C)                             (R, n)  columns [begin, begin + n)
+ *   CONCAT_COLS  2 to OP_INS matrices of R rows       (R, .)  side by side
  */
 #define OPS(X)                                                                                     \
     X(EMBED, "embed")                                                                              \
