@@ -75,7 +75,7 @@ done
 grep -q '^spearman ' eval.txt || fail "eval without --json: $(cat eval.txt)"
 # What got worse says so, and the untrained model beside it is what was measured before.
 status=0
-fit bad --eval test.csv --epochs 1 --set learning_rate=1 --set warmup=0 --json > fit.json 2> fit.log || status=$?
+fit bad --eval test.csv --epochs 1 --set learning_rate=10 --set warmup=0 --json > fit.json 2> fit.log || status=$?
 [ $status = 3 ] || fail "a model that got worse: status $status: $(cat fit.log)"
 grep -q 'IT GOT WORSE: map_at_k fell from .* in bad.untrained$' fit.log || fail "$(cat fit.log)"
 grep -q '"untrained":"bad.untrained"' fit.json || fail "fit --json: $(cat fit.json)"
