@@ -88,6 +88,10 @@ static int nfc_run(const void *self, const uint32_t *classes, struct tokenizer_s
     int rc;
 
     (void)self;
+    for (i = 0; i < len && !(text[i] & 0x80); i++)
+        ;
+    if (i == len) /* ASCII is its own normal form */
+        return bytes_add(to, text, len, e);
     s->points.len = 0;
     if ((rc = decompose(classes, text, len, &s->points, e)) < 0)
         return rc;

@@ -16,8 +16,14 @@ static int lowercase_run(const void *self, const uint32_t *classes, struct token
     (void)self;
     (void)s;
     for (; rc == 0 && i < len; i += n) {
-        uint32_t c = unicode_decode(text + i, len - i, &n);
+        uint32_t c = (unsigned char)text[i];
 
+        n = 1;
+        if (c < 128) {
+            to->data[to->len++] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+            continue;
+        }
+        c = unicode_decode(text + i, len - i, &n);
         lower[0] = c;
         count = classes[c] & CHAR_CHANGES ? unicode_lower(c, lower) : 1;
         for (k = 0; k < count; k++)

@@ -23,6 +23,7 @@ struct precompiled {
     size_t count;
     char *values; /* NUL-terminated texts, `size` bytes with the last NUL */
     size_t size;
+    bool plain[128]; /* of ASCII: stays as it is, and alone among other ASCII */
 };
 
 static void precompiled_free(void *self)
@@ -102,28 +103,6 @@ static int read(struct precompiled *p, const unsigned char *b, size_t n, struct 
     return 0;
 }
 
-static int precompiled_load(void **out, const json_t *v, const uint32_t *classes, struct err *e)
-{
-    struct precompiled *p = calloc(1, sizeof *p);
-    unsigned char *bytes = NULL;
-    const char *text;
-    size_t n = 0;
-    int rc;
-
-    (void)classes;
-    if (!p)
-        return err_set(e, ERR_NOMEM, "normalizer");
-    if ((rc = json_string_at(v, "precompiled_charsmap", &text, e)) == 0 &&
-        (rc = decode(text, strlen(text), &bytes, &n, e)) == 0)
-        rc = read(p, bytes, n, e);
-    free(bytes);
-    if (rc < 0)
-        precompiled_free(p);
-    else
-        *out = p;
-    return rc;
-}
-
 /* 1 and the result for the shortest key that the text begins with, 0: there is none. */
 static int find(const struct precompiled *p, const char *text, size_t len, const char **to,
                 struct err *e)
@@ -146,6 +125,43 @@ static int find(const struct precompiled *p, const char *text, size_t len, const
         *to = p->values + value;
         return 1;
     }
+    return 0;
+}
+
+static void settle(struct precompiled *p)
+{
+    struct err e = ERR_INIT;
+    const char *to;
+    int c;
+
+    for (c = 0; c < 128; c++) {
+        char one = (char)c;
+
+        p->plain[c] = c != '\r' && find(p, &one, 1, &to, &e) == 0;
+    }
+}
+
+static int precompiled_load(void **out, const json_t *v, const uint32_t *classes, struct err *e)
+{
+    struct precompiled *p = calloc(1, sizeof *p);
+    unsigned char *bytes = NULL;
+    const char *text;
+    size_t n = 0;
+    int rc;
+
+    (void)classes;
+    if (!p)
+        return err_set(e, ERR_NOMEM, "normalizer");
+    if ((rc = json_string_at(v, "precompiled_charsmap", &text, e)) == 0 &&
+        (rc = decode(text, strlen(text), &bytes, &n, e)) == 0)
+        rc = read(p, bytes, n, e);
+    free(bytes);
+    if (rc < 0) {
+        precompiled_free(p);
+        return rc;
+    }
+    settle(p);
+    *out = p;
     return 0;
 }
 
@@ -177,6 +193,15 @@ static int precompiled_run(const void *self, const uint32_t *classes, struct tok
 
     (void)s;
     for (; i < len; i += n) {
+        for (n = 0; i + n < len && !(text[i + n] & 0x80) && p->plain[(unsigned char)text[i + n]];)
+            n++;
+        if (n > 0 && i + n < len && text[i + n] & 0x80)
+            n--; /* what follows may belong to it */
+        if (n > 0) {
+            if ((rc = bytes_add(to, text + i, n, e)) < 0)
+                return rc;
+            continue;
+        }
         n = unicode_cluster(classes, text + i, len - i);
         rc = n < CLUSTER_MAX ? find(p, text + i, n, &result, e) : 0;
         if (rc == 0)

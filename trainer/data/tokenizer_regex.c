@@ -367,6 +367,14 @@ static bool match(struct regex_scan *s, const struct alternative *a, int item, s
     return false;
 }
 
+/* Whether an alternative cannot begin with the ASCII character `c`. */
+static bool cannot(const struct regex_scan *s, const struct alternative *a, unsigned char c)
+{
+    const struct item *first = &s->r->items[a->first];
+
+    return c < 128 && first->min > 0 && !first->set.ascii[c];
+}
+
 void regex_begin(struct regex_scan *s, const struct regex *r, const uint32_t *classes,
                  const char *text, size_t len)
 {
@@ -380,12 +388,15 @@ int regex_next(struct regex_scan *s, struct err *e)
     int i;
 
     while (at < s->len) {
-        for (i = 0; i < s->r->alternative_count; i++)
-            if (match(s, &s->r->alternatives[i], 0, at, &s->end)) {
-                s->begin = at;
-                s->at = s->end;
-                return 1;
-            }
+        for (i = 0; i < s->r->alternative_count; i++) {
+            const struct alternative *a = &s->r->alternatives[i];
+
+            if (cannot(s, a, (unsigned char)s->text[at]) || !match(s, a, 0, at, &s->end))
+                continue;
+            s->begin = at;
+            s->at = s->end;
+            return 1;
+        }
         if (s->steps == 0)
             return err_set(e, ERR_LIMIT, "a regular expression needs too many steps for a text");
         unicode_decode(s->text + at, s->len - at, &n);
