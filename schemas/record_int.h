@@ -11,8 +11,9 @@
 #include "platform/json/json.h"
 #include "schemas/record.h"
 
-#define RECORD_VALUES_MAX ((size_t)1 << 20) /* in one record, of any type */
-#define RECORD_STEPS_MAX  16
+#define RECORD_VALUES_MAX  ((size_t)1 << 20)       /* in one record, of any type */
+#define RECORD_OBJECTS_MAX (RECORD_VALUES_MAX / 8) /* in one JSON text */
+#define RECORD_STEPS_MAX   16
 
 /* Integers that every JSON reader gets right; the bounds of INT without its own. */
 #define RECORD_INT_MAX 9007199254740991.0 /* 2^53 - 1 */
@@ -36,6 +37,12 @@
 int tree_of_json(struct arena *a, const void *bytes, size_t n, msgpack_object *out, struct err *e);
 int tree_of_msgpack(struct arena *a, const void *bytes, size_t n, msgpack_object *out,
                     struct err *e);
+/* The way that JSON mostly takes: 1: read; 0: not taken, the parser above decides and says why;
+ * ERR_NOMEM. */
+int tree_read_json(struct arena *a, const void *bytes, size_t n, msgpack_object *out);
+/* 1: *twice is a name that the map has twice; 0: none; ERR_NOMEM. */
+int tree_check_names(struct arena *a, const msgpack_object *map, const char **twice);
+
 /* Writers. Bytes become base64 in JSON. */
 int tree_to_json(const msgpack_object *v, json_t **out, struct err *e);
 int tree_to_msgpack(const msgpack_object *v, struct buf *out, struct err *e);

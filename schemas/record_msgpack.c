@@ -1,10 +1,10 @@
 /*
- * msgpack. A scan comes before msgpack-c: it allocates what the counts inside
- * the bytes say, so the counts are held against the bytes first.
+ * msgpack. A scan comes first: the tree's memory is what the counts inside the
+ * bytes say, so the counts are held against the bytes. msgpack-c gives the types
+ * and the writer.
  */
 #include "schemas/record_int.h"
 
-#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -139,70 +139,117 @@ static int scan_value(struct scan *c)
     return 0;
 }
 
-/* --- the copy into the arena --------------------------------------------------------------------
+/* --- the tree -----------------------------------------------------------------------------------
  */
 
-static int by_name(const void *a, const void *b)
-{
-    const msgpack_object_kv *const *x = a, *const *y = b;
+/* Of what the scan accepted: one value from c->at, all of it in the arena. */
+static int build(struct scan *c, struct arena *a, msgpack_object *out);
 
-    return strcmp((*x)->key.via.str.ptr, (*y)->key.via.str.ptr);
+static int no_memory(const struct scan *c)
+{
+    return err_set(c->e, ERR_NOMEM, "msgpack: more memory than the arena allows");
 }
 
-static int check_names(struct arena *a, const msgpack_object *map, struct err *e)
+static int build_array(struct scan *c, struct arena *a, size_t n, msgpack_object *out)
 {
-    size_t n = map->via.map.size, i;
-    const msgpack_object_kv **sorted = arena_array(a, n ? n : 1, sizeof *sorted);
+    size_t i;
+    int rc;
 
-    if (!sorted)
-        return err_set(e, ERR_NOMEM, "msgpack: more memory than the arena allows");
+    out->type = MSGPACK_OBJECT_ARRAY;
+    out->via.array.size = (uint32_t)n;
+    if (!(out->via.array.ptr = arena_array(a, n ? n : 1, sizeof *out)))
+        return no_memory(c);
     for (i = 0; i < n; i++)
-        sorted[i] = &map->via.map.ptr[i];
-    qsort(sorted, n, sizeof *sorted, by_name);
-    for (i = 1; i < n; i++)
-        if (by_name(&sorted[i - 1], &sorted[i]) == 0)
-            return err_set(e, ERR_FORMAT, "msgpack: the name '%.80s' appears twice in a map",
-                           sorted[i]->key.via.str.ptr);
+        if ((rc = build(c, a, &out->via.array.ptr[i])) < 0)
+            return rc;
     return 0;
 }
 
-/* Moves what `v` points at into the arena; msgpack-c's zone goes away after. */
-static int move_in(struct arena *a, msgpack_object *v, struct err *e)
+static int build_map(struct scan *c, struct arena *a, size_t n, msgpack_object *out)
 {
-    void *copy;
-    size_t i, n = v->via.array.size; /* the same place for maps, strings and bytes */
-    int rc = 0;
+    const char *twice;
+    msgpack_object_kv *kv;
+    size_t i;
+    int rc;
 
-    if (v->type == MSGPACK_OBJECT_STR)
-        copy = arena_strndup(a, v->via.str.ptr, v->via.str.size);
-    else if (v->type == MSGPACK_OBJECT_BIN)
-        copy = arena_strndup(a, v->via.bin.ptr, v->via.bin.size);
-    else if (v->type == MSGPACK_OBJECT_ARRAY)
-        copy = arena_array(a, n + 1, sizeof *v->via.array.ptr);
-    else if (v->type == MSGPACK_OBJECT_MAP)
-        copy = arena_array(a, n + 1, sizeof *v->via.map.ptr);
-    else
-        return 0;
-    if (!copy)
-        return err_set(e, ERR_NOMEM, "msgpack: more memory than the arena allows");
-    if (v->type == MSGPACK_OBJECT_ARRAY) {
-        if (n)
-            memcpy(copy, v->via.array.ptr, n * sizeof *v->via.array.ptr);
-        v->via.array.ptr = copy;
-        for (i = 0; i < n && rc == 0; i++)
-            rc = move_in(a, &v->via.array.ptr[i], e);
-        return rc;
+    out->type = MSGPACK_OBJECT_MAP;
+    out->via.map.size = (uint32_t)n;
+    if (!(kv = out->via.map.ptr = arena_array(a, n ? n : 1, sizeof *kv)))
+        return no_memory(c);
+    for (i = 0; i < n; i++)
+        if ((rc = build(c, a, &kv[i].key)) < 0 || (rc = build(c, a, &kv[i].val)) < 0)
+            return rc;
+    if ((rc = tree_check_names(a, out, &twice)) < 0)
+        return no_memory(c);
+    return rc ? err_set(c->e, ERR_FORMAT, "msgpack: the name '%.80s' appears twice in a map", twice)
+              : 0;
+}
+
+static int build_text(const struct scan *c, struct arena *a, const struct token *t,
+                      msgpack_object *out)
+{
+    const char *text = (const char *)c->s + t->start;
+
+    out->type = t->type == T_STRING ? MSGPACK_OBJECT_STR : MSGPACK_OBJECT_BIN;
+    out->via.str.size = (uint32_t)t->count; /* the same place for bytes */
+    out->via.str.ptr = arena_strndup(a, text, (size_t)t->count);
+    return out->via.str.ptr ? 0 : no_memory(c);
+}
+
+static void set_integer(int64_t v, msgpack_object *out)
+{
+    out->type = v < 0 ? MSGPACK_OBJECT_NEGATIVE_INTEGER : MSGPACK_OBJECT_POSITIVE_INTEGER;
+    out->via.i64 = v;
+}
+
+static void build_float(uint64_t bits, bool half, msgpack_object *out)
+{
+    uint32_t low = (uint32_t)bits;
+    float f;
+
+    out->type = half ? MSGPACK_OBJECT_FLOAT32 : MSGPACK_OBJECT_FLOAT64;
+    if (half) {
+        memcpy(&f, &low, sizeof f);
+        out->via.f64 = (double)f;
+    } else {
+        memcpy(&out->via.f64, &bits, sizeof bits);
     }
-    if (v->type == MSGPACK_OBJECT_MAP) {
-        if (n)
-            memcpy(copy, v->via.map.ptr, n * sizeof *v->via.map.ptr);
-        v->via.map.ptr = copy;
-        for (i = 0; i < n && rc == 0; i++)
-            if ((rc = move_in(a, &v->via.map.ptr[i].key, e)) == 0)
-                rc = move_in(a, &v->via.map.ptr[i].val, e);
-        return rc < 0 ? rc : check_names(a, v, e);
+}
+
+/* What needs no memory: type byte `byte`, its payload as a number of `width` bytes. */
+static void build_plain(unsigned char byte, uint64_t v, size_t width, msgpack_object *out)
+{
+    if (byte == 0xc0) {
+        out->type = MSGPACK_OBJECT_NIL;
+    } else if (byte == 0xc2 || byte == 0xc3) {
+        out->type = MSGPACK_OBJECT_BOOLEAN;
+        out->via.boolean = byte == 0xc3;
+    } else if (byte == 0xca || byte == 0xcb) {
+        build_float(v, byte == 0xca, out);
+    } else if (width == 0) { /* a fixed one is its own value, in 8 bits with a sign */
+        set_integer((int8_t)byte, out);
+    } else if (byte >= 0xd0) {
+        v <<= 64 - 8 * width;
+        set_integer((int64_t)v >> (64 - 8 * width), out);
+    } else {
+        set_integer((int64_t)v, out);
     }
-    v->via.str.ptr = copy;
+}
+
+static int build(struct scan *c, struct arena *a, msgpack_object *out)
+{
+    unsigned char byte = c->s[c->at];
+    struct token t = token_at(c->s, c->n, c->at);
+
+    c->at = t.start;
+    if (t.type == T_ARRAY)
+        return build_array(c, a, (size_t)t.count, out);
+    if (t.type == T_MAP)
+        return build_map(c, a, (size_t)t.count, out);
+    c->at += (size_t)t.count;
+    if (t.type == T_STRING || t.type == T_BYTES)
+        return build_text(c, a, &t, out);
+    build_plain(byte, big_endian(c->s + t.start, (size_t)t.count), (size_t)t.count, out);
     return 0;
 }
 
@@ -210,8 +257,6 @@ int tree_of_msgpack(struct arena *a, const void *bytes, size_t n, msgpack_object
                     struct err *e)
 {
     struct scan c = {bytes, n, 0, 0, 0, e};
-    msgpack_unpacked u;
-    size_t at = 0;
     int rc;
 
     if (n > RECORD_BYTES_MAX)
@@ -221,17 +266,8 @@ int tree_of_msgpack(struct arena *a, const void *bytes, size_t n, msgpack_object
     if (c.at != n)
         return err_set(e, ERR_FORMAT, "msgpack: %zu bytes follow the value (offset %zu)", n - c.at,
                        c.at);
-    msgpack_unpacked_init(&u);
-    errno = 0; /* not every failed allocation has a status of its own */
-    if (msgpack_unpack_next(&u, bytes, n, &at) != MSGPACK_UNPACK_SUCCESS) {
-        rc = errno == ENOMEM ? err_set(e, ERR_NOMEM, "msgpack: out of memory")
-                             : err_set(e, ERR_FORMAT, "msgpack: cannot be read");
-    } else {
-        *out = u.data;
-        rc = move_in(a, out, e);
-    }
-    msgpack_unpacked_destroy(&u);
-    return rc;
+    c.at = 0;
+    return build(&c, a, out);
 }
 
 static int write_bytes(void *arg, const char *bytes, size_t n)

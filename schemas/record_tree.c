@@ -40,6 +40,38 @@ static int no_memory(struct err *e)
     return err_set(e, ERR_NOMEM, "record: more memory than the arena allows");
 }
 
+/* --- names --- */
+
+static int by_name(const void *a, const void *b)
+{
+    const msgpack_object_str *const *x = a, *const *y = b;
+    size_t n = (*x)->size < (*y)->size ? (*x)->size : (*y)->size;
+    int c = memcmp((*x)->ptr, (*y)->ptr, n);
+
+    return c ? c : ((*x)->size > (*y)->size) - ((*x)->size < (*y)->size);
+}
+
+int tree_check_names(struct arena *a, const msgpack_object *map, const char **twice)
+{
+    const msgpack_object_str *few[8], **names = few;
+    size_t n = map->via.map.size, i;
+
+    if (n < 2)
+        return 0;
+    if (n > sizeof few / sizeof few[0] && !(names = arena_array(a, n, sizeof *names)))
+        return ERR_NOMEM;
+    for (i = 0; i < n; i++)
+        names[i] = &map->via.map.ptr[i].key.via.str;
+    qsort(names, n, sizeof *names, by_name);
+    for (i = 1; i < n; i++) {
+        if (by_name(&names[i - 1], &names[i]) == 0) {
+            *twice = names[i]->ptr;
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* --- JSON ---------------------------------------------------------------------------------------
  */
 
@@ -128,11 +160,13 @@ static int of_json(struct arena *a, const json_t *v, msgpack_object *out, struct
 int tree_of_json(struct arena *a, const void *bytes, size_t n, msgpack_object *out, struct err *e)
 {
     const struct json_limits limits = {RECORD_BYTES_MAX, RECORD_DEPTH_MAX, RECORD_VALUES_MAX,
-                                       RECORD_VALUES_MAX / 8};
+                                       RECORD_OBJECTS_MAX};
+    int rc = tree_read_json(a, bytes, n, out);
     json_t *v;
-    int rc = json_parse(bytes, n, &limits, &v, e);
 
-    if (rc == 0)
+    if (rc != 0)
+        return rc < 0 ? no_memory(e) : 0;
+    if ((rc = json_parse(bytes, n, &limits, &v, e)) == 0)
         rc = of_json(a, v, out, e);
     json_decref(v);
     return rc;

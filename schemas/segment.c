@@ -89,6 +89,7 @@ struct segment_writer {
     struct buf file; /* header and closed blocks */
     struct sha256 *content;
     ZSTD_CCtx *zip;
+    int level;
     struct arena arena; /* labels, ranges */
     void *labels;       /* tree of struct label_count: tsearch */
     size_t label_count, label_bytes;
@@ -133,6 +134,7 @@ int segment_writer_new(struct segment_writer **out, const struct segment_name *n
     w->name = *name;
     w->next = name->first;
     w->created_ms = created_ms;
+    w->level = SEGMENT_LEVEL;
     snprintf(w->nonce, sizeof w->nonce, "%s", nonce);
     buf_init(&w->block, SEGMENT_BLOCK_MAX);
     buf_init(&w->file, SEGMENT_BYTES_MAX);
@@ -148,6 +150,11 @@ int segment_writer_new(struct segment_writer **out, const struct segment_name *n
     }
     *out = w;
     return 0;
+}
+
+void segment_writer_level(struct segment_writer *w, int level)
+{
+    w->level = level < 1 ? 1 : level > SEGMENT_LEVEL_MAX ? SEGMENT_LEVEL_MAX : level;
 }
 
 static void put_u32(char *to, uint32_t v)
@@ -169,7 +176,7 @@ static int close_block(struct segment_writer *w, struct err *e)
     if (!place)
         return buf_check(&w->file, "segment", e);
     n = ZSTD_compressCCtx(w->zip, place + SEGMENT_BLOCK_HEADER, bound, w->block.data, w->block.len,
-                          3);
+                          w->level);
     if (ZSTD_isError(n))
         return err_set(
             e, ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation ? ERR_NOMEM : ERR_INTERNAL,

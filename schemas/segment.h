@@ -19,7 +19,9 @@
 
 #define SEGMENT_BYTES_MAX   ((size_t)64 << 20)
 #define SEGMENT_VERSION     1
-#define SEGMENT_BLOCK_BYTES ((size_t)1 << 20)  /* a block is closed once it holds so much */
+#define SEGMENT_BLOCK_BYTES ((size_t)1 << 20) /* a block is closed once it holds so much */
+#define SEGMENT_LEVEL       1                 /* of zstd */
+#define SEGMENT_LEVEL_MAX   19
 #define SEGMENT_BLOCK_MAX   ((size_t)33 << 20) /* decompressed; readers refuse more */
 
 /* The footer; JSON in the file. */
@@ -59,6 +61,10 @@ struct segment_writer;
 int segment_writer_new(struct segment_writer **out, const struct segment_name *name,
                        const char *nonce, int64_t created_ms, struct err *e);
 void segment_writer_free(struct segment_writer *w); /* accepts NULL */
+
+/* zstd's level for the blocks from now on, 1 to SEGMENT_LEVEL_MAX; a new writer has SEGMENT_LEVEL.
+ */
+void segment_writer_level(struct segment_writer *w, int level);
 
 /* Copies. `doc` is what document_admit gave, of that kind; `offset` must be >= next. ERR_LIMIT: its
  * headers are too many or too large (reject the message), or the segment is full (ask

@@ -34,11 +34,26 @@ static size_t sequence(const unsigned char *s, size_t len)
     return n;
 }
 
+/* Are the next eight bytes there, and all ASCII? Most text is. */
+static bool ascii(const char *text, size_t len)
+{
+    uint64_t eight;
+
+    if (len < sizeof eight)
+        return false;
+    memcpy(&eight, text, sizeof eight);
+    return !(eight & 0x8080808080808080u);
+}
+
 size_t text_utf8_valid(const char *text, size_t len)
 {
     size_t i = 0, n;
 
     while (i < len) {
+        if (ascii(text + i, len - i)) {
+            i += sizeof(uint64_t);
+            continue;
+        }
         n = sequence((const unsigned char *)text + i, len - i);
         if (!n)
             break;
