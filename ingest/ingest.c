@@ -14,6 +14,7 @@ void ingest_options_init(struct ingest_options *o)
     *o = (struct ingest_options){.segment_bytes = 8 << 20,
                                  .segment_records = 200000,
                                  .segment_age_ms = 30000,
+                                 .zstd_level = SEGMENT_LEVEL,
                                  .memory_bytes = 48 << 20,
                                  .uri_bytes = 16 << 20,
                                  .recreated_ms = 30000,

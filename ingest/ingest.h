@@ -38,6 +38,7 @@ struct ingest_options {
     const char *bucket; /* what a uri may name besides a bare key; NULL: any */
     /* A segment is cut when it has so many bytes (compressed, roughly), records, milliseconds. */
     int64_t segment_bytes, segment_records, segment_age_ms;
+    int64_t zstd_level;   /* of the segments; more is smaller and slower */
     int64_t memory_bytes; /* of all open and unwritten segments together */
     int64_t uri_bytes;    /* largest object that a uri may name */
     int64_t recreated_ms; /* a high watermark below the chain's end for so long: a new topic */

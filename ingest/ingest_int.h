@@ -66,6 +66,7 @@ struct part {
     bool behind;              /* the consumer is past `next`: seek */
     bool paused;
     size_t bytes; /* its share of ingest.bytes */
+    size_t taken; /* records that no metric has counted yet */
 
     /* PUT: the finished segment */
     struct buf body;
@@ -96,6 +97,7 @@ struct ingest {
     struct part *watch; /* whose lag is asked for next */
     int64_t watch_ms;
     int consumer_tries;
+    int64_t calm_ms; /* since when the consumer has had no trouble */
     bool ready;
     int fatal; /* set inside a callback */
     struct err fatal_err;
@@ -171,7 +173,10 @@ int intake_poll(struct ingest *in, int wait_ms, struct err *e);
 
 /* --- measure.c --- */
 void measure_open(struct ingest *in);
+/* Ready: it holds partitions, or none while its consumer is well: there may be no dataset yet, or
+ * more ingesters than partitions. */
 void measure_ready(struct ingest *in);
+void measure_taken(struct ingest *in, struct part *p);
 /* Lag and a quiet end of one partition at a time. */
 int measure_watch(struct ingest *in, struct err *e);
 

@@ -83,6 +83,7 @@ int intake_open(struct ingest *in, struct err *e)
         .metadata_refresh_ms = in->o.metadata_refresh_ms,
     };
 
+    in->calm_ms = clock_mono_ms(in->p.clock);
     key_group(&in->keys, KEY_INGEST, group);
     topic_docs_pattern(&in->keys, pattern);
     return bus_consumer_open(in->p.bus, &o, &in->consumer, e);
@@ -119,6 +120,8 @@ static int trouble(struct ingest *in, struct err *e)
     log_error("consumer.failed", e, "again_ms", LOG_I(wait), NULL);
     metric_add(in->m.errors, 1, "consumer.failed", NULL);
     clock_sleep_ms(in->p.clock, wait);
+    in->calm_ms = clock_mono_ms(in->p.clock);
+    measure_ready(in);
     return 0;
 }
 

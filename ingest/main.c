@@ -33,6 +33,13 @@ static const struct conf_row rows[] = {
      .max = 60 * MINUTE,
      .help = "A segment is cut when it was begun so long ago. A push ends with a seal, which cuts "
              "at once."},
+    {.key = "ingest.compression",
+     .type = CONF_INT,
+     .offset = AT(zstd_level),
+     .initial = "1",
+     .min = 1,
+     .max = 19,
+     .help = "zstd's level for segments: a higher one makes them smaller and takes more time."},
     {.key = "ingest.memory",
      .type = CONF_SIZE,
      .offset = AT(memory_bytes),

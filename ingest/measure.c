@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-enum { WATCH_MS = 5000, WATCH_MIN_MS = 100 };
+enum { WATCH_MS = 5000, WATCH_MIN_MS = 100, CALM_MS = 5000 };
 
 void measure_open(struct ingest *in)
 {
@@ -51,11 +51,19 @@ static size_t held(const struct ingest *in)
 void measure_ready(struct ingest *in)
 {
     size_t n = held(in);
+    bool is = n > 0 || clock_mono_ms(in->p.clock) - in->calm_ms >= CALM_MS;
 
     metric_set(in->m.partitions, (double)n, NULL);
-    if (in->p.ready && in->ready != (n > 0))
-        in->p.ready(in->p.ready_arg, n > 0, n ? "" : "no partition is assigned");
-    in->ready = n > 0;
+    if (in->p.ready && in->ready != is)
+        in->p.ready(in->p.ready_arg, is, is ? "" : "no partition is assigned");
+    in->ready = is;
+}
+
+void measure_taken(struct ingest *in, struct part *p)
+{
+    if (p->taken)
+        metric_add(in->m.records, (double)p->taken, p->owner, p->dataset, NULL);
+    p->taken = 0;
 }
 
 static struct part *next_held(struct ingest *in)
@@ -80,6 +88,7 @@ int measure_watch(struct ingest *in, struct err *e)
 
     if (now < in->watch_ms)
         return 0;
+    measure_ready(in);
     n = held(in);
     in->watch_ms = now + (n > WATCH_MS / WATCH_MIN_MS ? WATCH_MIN_MS : WATCH_MS / (int64_t)(n + 1));
     p = in->watch = next_held(in);

@@ -75,6 +75,7 @@ void part_drop(struct ingest *in, struct part *p)
 
 void part_free(struct ingest *in, struct part *p)
 {
+    measure_taken(in, p);
     part_drop(in, p);
     buf_release(&p->body);
     free(p);
@@ -103,6 +104,7 @@ int part_open(struct ingest *in, struct part *p, struct err *e)
     rc = segment_writer_new(&p->open, &name, nonce, clock_wall_ms(in->p.clock), e);
     if (rc < 0)
         return rc;
+    segment_writer_level(p->open, (int)in->o.zstd_level);
     p->opened_ms = clock_mono_ms(in->p.clock);
     p->cut_ms = p->opened_ms + in->o.segment_age_ms;
     return 0;
@@ -195,6 +197,7 @@ int part_tick(struct ingest *in, struct err *e)
         return 0;
     in->tick_ms = now + 20;
     for (p = in->parts; p; p = p->link) {
+        measure_taken(in, p);
         if ((rc = part_due(in, p, now, e)) < 0)
             return rc;
         now = clock_mono_ms(in->p.clock);
