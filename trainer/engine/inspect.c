@@ -88,10 +88,11 @@ static void padding(const struct engine *g, struct buf *b)
                g->program.node_count - documents, documents, g->program.unmasked);
 }
 
-static void program(const struct engine *g, struct buf *b)
+static int program(const struct engine *g, struct buf *b, struct err *e)
 {
     struct buf lines;
     const char *at;
+    int rc;
 
     buf_init(&lines, (size_t)16 << 20);
     program_print(&g->program, g->source, &lines);
@@ -105,7 +106,9 @@ static void program(const struct engine *g, struct buf *b)
             buf_char(b, ',');
     }
     buf_str(b, "]}");
+    rc = buf_check(&lines, "the program's lines", e);
     buf_release(&lines);
+    return rc;
 }
 
 static int print(struct engine *g, const struct engine_batch *batch, struct buf *b, struct err *e)
@@ -130,7 +133,8 @@ static int print(struct engine *g, const struct engine_batch *batch, struct buf 
     if ((rc = inspect_blocks(g, b, e)) < 0 || (rc = inspect_cost(g, batch, b, e)) < 0)
         return rc;
     inspect_parameters(g, b);
-    program(g, b);
+    if ((rc = program(g, b, e)) < 0)
+        return rc;
     return buf_check(b, "the model's description", e);
 }
 
