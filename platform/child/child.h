@@ -1,7 +1,8 @@
 /*
  * A run's process: started with limits, watched through pipes, ended for sure.
  *
- *   child_exec   fork + exec, rlimits, no inherited descriptors or environment, own process group
+ *   child_exec   fork + exec, guards, rlimits, no inherited descriptors or environment, own process
+ *                group
  *   child_mem    a scripted twin for tests and the simulation
  *
  * A child belongs to the task that started it. Its stdout is a stream of lines
@@ -21,15 +22,39 @@ struct clock;
 struct child_port;
 struct child;
 
+/*
+ * What keeps a child from reaching further than its files. Each rests on something that the host
+ * may lack.
+ *
+ *   CHILD_CALLS    a seccomp filter: no sockets, no other process (fork, ptrace, kill, System V
+ *                  memory), no namespaces or mounts, no io_uring
+ *   CHILD_FILES    Landlock rules: its program, the shared libraries, what the spec lists
+ *   CHILD_NETWORK  an empty network namespace
+ *
+ * no_new_privs, the limits and, for root, the loss of all capabilities hold everywhere.
+ */
+enum child_guard { CHILD_CALLS, CHILD_FILES, CHILD_NETWORK, CHILD_GUARDS };
+
+enum child_policy {
+    CHILD_BEST,    /* the guards that the host offers */
+    CHILD_REQUIRE, /* all but CHILD_NETWORK, which CHILD_CALLS implies; else no start */
+    CHILD_OFF      /* limits only: for sanitizers, which need what the guards forbid */
+};
+
 struct child_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is an absolute path */
     const char *const *env;  /* "NAME=value", NULL-terminated: the whole environment */
     const char *folder;      /* working directory */
-    uint64_t memory_bytes;   /* address space limit; 0: none */
-    uint64_t file_bytes;     /* largest file it may write; 0: none */
-    int64_t cpu_seconds;     /* 0: none */
-    int open_files;          /* 0: 256 */
-    int processes;           /* threads included; 0: no limit of its own */
+    enum child_policy policy;
+    const char *const
+        *readable; /* files and folders, NULL-terminated; NULL with `writable` NULL: */
+    const char *const *writable; /* no CHILD_FILES. Folders: regular files and folders, no links */
+    uint64_t space_bytes;  /* of all that is in `writable`, looked at once a second; 0: no limit */
+    uint64_t memory_bytes; /* address space limit; 0: none */
+    uint64_t file_bytes;   /* largest file it may write; 0: none */
+    int64_t cpu_seconds;   /* 0: none */
+    int open_files;        /* 0: 256 */
+    int processes;         /* threads included; 0: no limit of its own */
 };
 
 struct child_end {
@@ -55,9 +80,13 @@ struct child {
     struct child_port *port;
 };
 
-/* Needs a real clock. A child dies with the thread that started it. No network where the system
- * permits to take it away. A program that cannot be started is an error of child_start. */
+/* Needs a real clock. A child dies with the thread that started it. A program that cannot be
+ * started, or a guard that CHILD_REQUIRE misses, is an error of child_start (ERR_CONFIG). */
 int child_exec(struct child_port **out, struct clock *, struct err *e);
+
+/* Tries the guard in a process of its own. 0: it holds on this host; ERR_UNSUPPORTED: why not. */
+int child_guard_try(enum child_guard g, struct err *e);
+const char *child_guard_name(enum child_guard g); /* "calls", ... */
 
 /*
  * The twin: `body` plays the child as a task of the clock. It emits lines, returns its exit status

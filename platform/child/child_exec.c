@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -21,6 +22,7 @@
 
 #define SLICE_MS   100 /* how late a stop of the clock may be noticed */
 #define READ_BYTES 65536
+#define SPACE_MS   1000 /* between looks at how much it wrote */
 
 struct exec_port {
     struct child_port port;
@@ -36,6 +38,10 @@ struct exec_child {
     size_t pos, scanned;    /* consumed; searched for '\n' */
     bool ended;             /* reaped; `end` is valid */
     struct child_end end;
+    char **writable;      /* copies, NULL-terminated; NULL: no limit */
+    uint64_t space_bytes; /* of all in them */
+    int64_t space_ms;     /* the next look at them */
+    bool over;            /* the limit: it is killed for that */
     struct tail tail;
 };
 
@@ -173,12 +179,16 @@ static void reap(struct exec_child *c)
         child_end_set(&c->end, 0, info.si_status);
     else
         child_end_set(&c->end, info.si_status, 0);
+    if (c->over)
+        snprintf(c->end.why, sizeof c->end.why, "killed: its files are over %llu bytes",
+                 (unsigned long long)c->space_bytes);
     close_fd(&c->pidfd);
 }
 
 static void exec_child_free(struct child *child)
 {
     struct exec_child *c = (struct exec_child *)child;
+    char **at;
 
     if (!c)
         return;
@@ -188,7 +198,44 @@ static void exec_child_free(struct child *child)
     close_fd(&c->out);
     close_fd(&c->errors);
     buf_release(&c->in);
+    for (at = c->writable; at && *at; at++)
+        free(*at);
+    free(c->writable);
     free(c);
+}
+
+/* Remembers what is to be watched. */
+static int watch_space(struct exec_child *c, const struct child_spec *spec, struct err *e)
+{
+    size_t n = 0;
+
+    if (!spec->space_bytes || !spec->writable)
+        return 0;
+    while (spec->writable[n])
+        n++;
+    if (!(c->writable = calloc(n + 1, sizeof *c->writable)))
+        return err_set(e, ERR_NOMEM, "starting %s", spec->argv[0]);
+    for (n = 0; spec->writable[n]; n++)
+        if (!(c->writable[n] = strdup(spec->writable[n])))
+            return err_set(e, ERR_NOMEM, "starting %s", spec->argv[0]);
+    c->space_bytes = spec->space_bytes;
+    return 0;
+}
+
+static void look_at_space(struct exec_child *c)
+{
+    int64_t now = clock_mono_ms(c->clock);
+    uint64_t used = 0;
+    char **at;
+
+    if (!c->writable || c->ended || c->over || now < c->space_ms)
+        return;
+    for (at = c->writable; *at; at++)
+        used += space_used(*at);
+    c->over = used > c->space_bytes;
+    if (c->over)
+        kill(-c->pid, SIGKILL);
+    c->space_ms = now + SPACE_MS;
 }
 
 static int launch(struct exec_child *c, const struct child_spec *spec, struct pipes *p,
@@ -197,8 +244,11 @@ static int launch(struct exec_child *c, const struct child_spec *spec, struct pi
     struct sandbox sandbox;
     pid_t self = getpid();
 
-    sandbox_prepare(&sandbox, spec);
+    if (sandbox_prepare(&sandbox, spec, e) < 0)
+        return e->code;
     c->pid = fork();
+    if (c->pid != 0)
+        sandbox_release(&sandbox);
     if (c->pid < 0) {
         c->pid = 0;
         return err_errno(e, ERR_IO, "a new process for %s", spec->argv[0]);
@@ -233,7 +283,7 @@ static int exec_start(struct child_port *port, const struct child_spec *spec, st
     c->clock = ((struct exec_port *)port)->clock;
     c->pidfd = c->out = c->errors = -1;
     buf_init(&c->in, CHILD_LINE_MAX + READ_BYTES);
-    if ((rc = pipes_open(&p, e)) < 0)
+    if ((rc = watch_space(c, spec, e)) < 0 || (rc = pipes_open(&p, e)) < 0)
         goto fail;
     rc = launch(c, spec, &p, e);
     c->out = p.out[0];
@@ -332,6 +382,7 @@ static bool wait_bit(struct exec_child *c, const struct patience *p, bool for_en
         {.fd = for_end ? c->pidfd : -1, .events = POLLIN}};
     int64_t left = p->until_ms - clock_mono_ms(c->clock);
 
+    look_at_space(c);
     if (left <= 0 || (!p->was_stopping && clock_stopping(c->clock)))
         return false;
     poll(fds, 3, (int)(left < SLICE_MS ? left : SLICE_MS));

@@ -33,11 +33,24 @@ void child_end_set(struct child_end *end, int signum, int status);
 struct sandbox {
     const struct child_spec *spec;
     char uid_map[64], gid_map[64]; /* this user, as itself, in a new user namespace */
+    char *objects;                 /* this program's shared libraries, each with its NUL */
+    size_t objects_len;
 };
 
-void sandbox_prepare(struct sandbox *s, const struct child_spec *spec);
+int sandbox_prepare(struct sandbox *s, const struct child_spec *spec, struct err *e);
+void sandbox_release(struct sandbox *s);
 
 /* 0, or -1 with errno; *step then names what failed. */
 int sandbox_enter(const struct sandbox *s, const char **step);
+
+/* The guards, each in its file: 0, or -1 with errno. Async-signal-safe, for good; CHILD_FILES and
+ * CHILD_CALLS need no_new_privs, and CHILD_CALLS is the last, since it forbids the others. */
+int guard_network(const struct sandbox *s);
+int guard_files(const struct sandbox *s);
+int guard_calls(void);
+
+/* Bytes that a folder's files hold on disk, a page more for each entry; a broken tree counts as far
+ * as it can be read. */
+uint64_t space_used(const char *folder);
 
 #endif

@@ -10,14 +10,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "platform/base/file.h"
 #include "platform/clock/clock.h"
 
 /* A sanitizer's shadow memory needs more address space than any limit leaves. */
@@ -106,9 +104,15 @@ static int teardown(void **state)
     return 0;
 }
 
+#ifdef SHADOWED
+#define POLICY CHILD_OFF /* at its end a sanitizer does what the guards forbid */
+#else
+#define POLICY CHILD_BEST
+#endif
+
 #define SPEC(...)                                                                                  \
     {                                                                                              \
-        .argv = (const char *const[]){PLAYER, __VA_ARGS__, NULL}, .folder = "/"                    \
+        .argv = (const char *const[]){PLAYER, __VA_ARGS__, NULL}, .folder = "/", .policy = POLICY  \
     }
 
 static struct child *start(struct world *w, const struct child_spec *spec)
@@ -435,11 +439,13 @@ static void the_group_dies_together(void **state)
 
     for (i = 0; i < 2; i++) {
         struct child_spec spec = SPEC("spawn", words[i]);
-        struct child *c = start(*state, &spec);
+        struct child *c;
         struct err e = ERR_INIT;
         struct buf line;
         int tries = 0;
 
+        spec.policy = CHILD_OFF; /* else there is none */
+        c = start(*state, &spec);
         buf_init(&line, 100);
         assert_int_equal(child_read(c, LONG_MS, &line, &e), 1);
         if (i == 0) {
@@ -454,29 +460,140 @@ static void the_group_dies_together(void **state)
     }
 }
 
-static bool network_can_be_left(void)
-{
-    struct stat s;
-    int pid = fork(), status = 0;
+/* The guards: what a child may not do with them, it may without. */
 
-    if (pid == 0)
-        _exit(unshare(CLONE_NEWNET) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 ? 0 : 1);
-    waitpid(pid, &status, 0);
-    return status == 0 && stat("/proc/self/ns/net", &s) == 0;
+static bool holds(enum child_guard g)
+{
+    struct err e = ERR_INIT;
+    int rc = child_guard_try(g, &e);
+
+#ifdef SHADOWED
+    rc = ERR_UNSUPPORTED;
+    snprintf(e.text, sizeof e.text, "a sanitizer does what it forbids");
+#endif
+    if (rc == 0)
+        return true;
+    assert_int_equal(rc, ERR_UNSUPPORTED);
+    print_message("no guard of %s here: %s\n", child_guard_name(g), e.text);
+    return false;
+}
+
+static void expect(struct world *w, struct child_spec spec, enum child_policy policy,
+                   const char *line)
+{
+    struct child *c;
+
+    spec.policy = policy;
+    c = start(w, &spec);
+    expect_line(c, line);
+    child_free(c);
 }
 
 static void no_network(void **state)
 {
-    struct child_spec spec = SPEC("net");
+    struct child_spec spec = SPEC("net"), where = SPEC("netns");
+    char here[64] = "";
+    struct err e = ERR_INIT;
+    struct child *c;
+    struct buf line;
+
+    if (holds(CHILD_CALLS))
+        expect(*state, spec, CHILD_BEST, "net Operation not permitted");
+    expect(*state, spec, CHILD_OFF, "net done");
+    assert_true(readlink("/proc/self/ns/net", here, sizeof here - 1) > 0);
+    expect(*state, where, CHILD_OFF, here);
+    if (!holds(CHILD_NETWORK))
+        return;
+    c = start(*state, &where);
+    buf_init(&line, 100);
+    assert_int_equal(child_read(c, LONG_MS, &line, &e), 1);
+    assert_string_not_equal(line.data, here);
+    buf_release(&line);
+    child_free(c);
+}
+
+static void no_other_process(void **state)
+{
+    static const struct {
+        const char *word, *with, *without;
+    } tries[] = {{"fork", "fork Operation not permitted", "fork 50 times"},
+                 {"term", "term Operation not permitted", "term done"},
+                 {"threads", "threads 8", "threads 8"}};
+    bool calls = holds(CHILD_CALLS);
+    size_t i;
+
+    for (i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        struct child_spec spec = SPEC(tries[i].word);
+
+        expect(*state, spec, CHILD_OFF, tries[i].without);
+        if (calls)
+            expect(*state, spec, CHILD_BEST, tries[i].with);
+    }
+}
+
+/* A folder with `in` and `out`, and what a child that may read the one and write the other does. */
+static void only_its_files(void **state)
+{
+    static const struct {
+        const char *word, *with, *without;
+    } tries[] = {{"read:%s/in/a", "read done", "read done"},
+                 {"write:%s/in/a", "write Permission denied", "write done"},
+                 {"write:%s/in/new", "write Permission denied", "write done"},
+                 {"write:%s/new", "write Permission denied", "write done"},
+                 {"read:%s/secret", "read Permission denied", "read done"},
+                 {"write:%s/out/a", "write done", "write done"},
+                 {"read:%s/out/a", "read done", "read done"},
+                 {"link:%s/out/link", "link Permission denied", "link done"},
+                 {"read:/etc/passwd", "read Permission denied", "read done"},
+                 {"spy", "spy Permission denied", "spy done"}};
+    char folder[] = "/tmp/child-test-XXXXXX", in[64], out[64], file[80], word[128];
+    const char *readable[] = {in, NULL}, *writable[] = {out, NULL};
+    struct err e = ERR_INIT;
+    bool files = holds(CHILD_FILES);
+    size_t i;
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(in, sizeof in, "%s/in", folder);
+    snprintf(out, sizeof out, "%s/out", folder);
+    assert_int_equal(file_mkdirs(in, &e), 0);
+    assert_int_equal(file_mkdirs(out, &e), 0);
+    snprintf(file, sizeof file, "%s/a", in);
+    assert_int_equal(file_write(file, "a", 1, &e), 0);
+    snprintf(file, sizeof file, "%s/secret", folder);
+    assert_int_equal(file_write(file, "s", 1, &e), 0);
+    for (i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        struct child_spec spec = SPEC(word);
+
+        snprintf(word, sizeof word, tries[i].word, folder);
+        spec.readable = readable;
+        spec.writable = writable;
+        if (files)
+            expect(*state, spec, CHILD_REQUIRE, tries[i].with);
+        expect(*state, spec, CHILD_OFF, tries[i].without);
+    }
+    assert_int_equal(file_remove_tree(folder, &e), 0);
+}
+
+static void its_folder_has_a_limit(void **state)
+{
+    char folder[] = "/tmp/child-test-XXXXXX", word[64];
+    const char *writable[] = {folder, NULL};
+    struct child_spec spec = SPEC(word);
+    struct err e = ERR_INIT;
+    struct child_end end;
     struct child *c;
 
-    if (!network_can_be_left()) {
-        print_message("this system does not let a process leave its network\n");
-        skip();
-    }
+    assert_non_null(mkdtemp(folder));
+    snprintf(word, sizeof word, "fill:%s", folder);
+    spec.writable = writable;
+    spec.space_bytes = 1 << 20;
+    spec.file_bytes = 1 << 20; /* no single file reaches it */
     c = start(*state, &spec);
-    expect_line(c, "net Network is unreachable");
+    end = expect_end(c);
+    assert_int_equal(end.status, SIGKILL);
+    assert_string_equal(end.why, "killed: its files are over 1048576 bytes");
     child_free(c);
+    assert_int_equal(file_remove_tree(folder, &e), 0);
 }
 
 /* The last 16 KiB, from the beginning of a line. */
@@ -536,6 +653,9 @@ int main(void)
         REAL(limits_hold),
         REAL(the_group_dies_together),
         REAL(no_network),
+        REAL(no_other_process),
+        REAL(only_its_files),
+        REAL(its_folder_has_a_limit),
         REAL(complaints_are_bounded),
     };
 
