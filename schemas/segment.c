@@ -165,6 +165,12 @@ static void put_u32(char *to, uint32_t v)
         to[i] = (char)(v >> 8 * i);
 }
 
+static void put_u64(char *to, uint64_t v)
+{
+    put_u32(to, (uint32_t)v);
+    put_u32(to + 4, (uint32_t)(v >> 32));
+}
+
 static int close_block(struct segment_writer *w, struct err *e)
 {
     size_t bound = ZSTD_compressBound(w->block.len), n;
@@ -264,21 +270,31 @@ static void put_headers(struct buf *b, const struct document_message *m)
     }
 }
 
+static void put_fixed(struct buf *b, const struct parts *p, const struct document_message *m)
+{
+    unsigned flags = p->flags | (m->key ? FLAG_KEY : 0u) | (m->value ? FLAG_VALUE : 0u);
+    char *to = buf_reserve(b, SEGMENT_RECORD);
+
+    if (!to)
+        return;
+    put_u32(to, (uint32_t)p->kind | flags << 8 | (uint32_t)m->header_count << 16);
+    put_u64(to + 4, (uint64_t)p->offset);
+    put_u64(to + 12, (uint64_t)p->timestamp_ms);
+    put_u32(to + 20, m->key ? (uint32_t)m->key_len : 0);
+    put_u32(to + 24, m->value ? (uint32_t)m->value_len : 0);
+    put_u32(to + 28, p->id ? (uint32_t)strlen(p->id) + 1 : 0);
+    put_u32(to + 32, p->label ? (uint32_t)strlen(p->label) + 1 : 0);
+    put_u64(to + 36, (uint64_t)p->number);
+    b->len += SEGMENT_RECORD;
+}
+
 static int put_record(struct segment_writer *w, const struct parts *p, struct err *e)
 {
     static const struct document_message nothing;
     const struct document_message *m = p->m ? p->m : &nothing;
-    unsigned flags = p->flags | (m->key ? FLAG_KEY : 0u) | (m->value ? FLAG_VALUE : 0u);
     struct buf *b = &w->block;
 
-    buf_u32(b, (uint32_t)p->kind | flags << 8 | (uint32_t)m->header_count << 16);
-    buf_u64(b, (uint64_t)p->offset);
-    buf_u64(b, (uint64_t)p->timestamp_ms);
-    buf_u32(b, m->key ? (uint32_t)m->key_len : 0);
-    buf_u32(b, m->value ? (uint32_t)m->value_len : 0);
-    buf_u32(b, p->id ? (uint32_t)strlen(p->id) + 1 : 0);
-    buf_u32(b, p->label ? (uint32_t)strlen(p->label) + 1 : 0);
-    buf_u64(b, (uint64_t)p->number);
+    put_fixed(b, p, m);
     if (m->key)
         buf_add(b, m->key, m->key_len);
     if (m->value)
