@@ -180,11 +180,44 @@ static int get_data(struct attempt *a, struct err *e)
     return fetch_checkpoints(a, e);
 }
 
+uint64_t attempt_allowed(const struct attempt *a)
+{
+    int64_t asked = a->job.max_attempts, most = a->t->o.max_attempts;
+
+    return (uint64_t)(asked < most ? asked : most);
+}
+
+/*
+ * As many attempts were made as are allowed. One of them may be alive without a lease, after a
+ * flush of Redis or without an answer of it: this attempt has fenced it, so that at its next look
+ * it hands over, which is not counted. Whoever has not done so within a lease's time is dead, and
+ * then the run has failed.
+ */
+static int await_the_living(struct attempt *a, struct err *e)
+{
+    int64_t until = clock_mono_ms(a->t->p.clock) + a->t->o.lease_ms;
+    struct job_attempts history;
+    int rc;
+
+    do {
+        trainer_sleep(a->t, a->t->o.heartbeat_ms);
+        if ((rc = attempt_go_on(a, e)) < 0 || (rc = job_attempts(a->t, &a->ref, &history, e)) < 0)
+            return rc;
+        if (history.count <= attempt_allowed(a)) { /* this one is among them */
+            memcpy(a->resume, history.checkpoints, sizeof a->resume);
+            a->resume_count = history.checkpoint_count;
+            return 0;
+        }
+    } while (clock_mono_ms(a->t->p.clock) < until);
+    return err_set(e, ERR_LIMIT, "%llu attempts were made, none came to an end",
+                   (unsigned long long)history.count - 1);
+}
+
 static int phases(struct attempt *a, struct run_end *end, char sha256[SHA256_HEX], struct err *e)
 {
     int rc;
 
-    if ((rc = get_data(a, e)) < 0)
+    if ((a->last && (rc = await_the_living(a, e)) < 0) || (rc = get_data(a, e)) < 0)
         return rc;
     lines_flush(a, true);
     attempt_phase(a, PHASE_VALIDATING);
@@ -239,14 +272,14 @@ static enum attempt_outcome fail_run(struct attempt *a, struct err *e)
     return conclude(a, &end, e);
 }
 
-/* Not an attempt that failed: the next worker needn't count it. */
-static void hand_over(struct attempt *a, const char *why)
+/* Not an attempt that failed: nobody needs to count it. */
+static void hand_over(struct attempt *a, const char *what, const char *why)
 {
     char key[KEY_MAX];
     struct err e = ERR_INIT;
     struct buf b;
 
-    say_end(a, "RELEASED", why);
+    say_end(a, what, why);
     buf_init(&b, 4096);
     buf_str(&b, "{\"why\":");
     text_json(&b, why, strlen(why));
@@ -259,13 +292,16 @@ static void hand_over(struct attempt *a, const char *why)
 
 static enum attempt_outcome crashed(struct attempt *a, struct err *e)
 {
-    int64_t allowed = a->job.max_attempts;
+    uint64_t allowed = attempt_allowed(a);
+    struct job_attempts history; /* read now: earlier ones may have handed over meanwhile */
+    struct err late = ERR_INIT;
 
     metric_add(a->t->m.crashes, 1, NULL);
-    if (allowed > a->t->o.max_attempts)
-        allowed = a->t->o.max_attempts;
-    if (a->counted >= (uint64_t)allowed) {
-        err_wrap(e, "attempt %llu of %lld", (unsigned long long)a->counted, (long long)allowed);
+    if (job_attempts(a->t, &a->ref, &history, &late) < 0) {
+        log_error("attempt.count", &late, "owner", a->ref.owner, "run", a->ref.run, NULL);
+    } else if (history.count >= allowed) {
+        err_wrap(e, "attempt %llu of %llu", (unsigned long long)history.count,
+                 (unsigned long long)allowed);
         return fail_run(a, e);
     }
     say_end(a, "CRASHED", e->text);
@@ -278,7 +314,7 @@ static enum attempt_outcome judge(struct attempt *a, int rc, struct run_end *end
         return conclude(a, end, e);
     if (rc == ERR_FENCED) {
         metric_add(a->t->m.fenced, 1, NULL);
-        say_end(a, "FENCED", e->text);
+        hand_over(a, "FENCED", e->text);
         return ATTEMPT_LOST;
     }
     if (rc == ERR_EXISTS) {
@@ -288,7 +324,7 @@ static enum attempt_outcome judge(struct attempt *a, int rc, struct run_end *end
     if (rc == ERR_CHILD)
         return crashed(a, e);
     if (rc == ERR_CANCELLED || err_class(rc) == ERR_CLASS_RETRY) {
-        hand_over(a, e->text);
+        hand_over(a, "RELEASED", e->text);
         return a->waiting ? ATTEMPT_LATER : ATTEMPT_AGAIN;
     }
     if (err_class(rc) == ERR_CLASS_REJECT || rc == ERR_CONFIG)
@@ -316,7 +352,7 @@ enum attempt_outcome attempt_make(struct attempt *a, struct err *e)
 
     run_end_init(&end);
     buf_init(&a->lines.pending, (size_t)4 << 20);
-    a->uploaded[0] = a->uploaded[1] = -1;
+    a->uploaded[0] = a->uploaded[1] = a->upload.next = -1;
     start_status(a);
     if ((rc = clock_go(a->t->p.clock, "heartbeat", heartbeat, a, &a->heartbeat, e)) == 0)
         rc = phases(a, &end, sha256, e);

@@ -22,12 +22,21 @@ struct lines {
     int64_t since_ms; /* of the oldest pending one */
 };
 
+/* The checkpoint that is on its way, and the one behind it. */
+struct upload {
+    struct task *task;  /* NULL: none is */
+    _Atomic bool done;  /* the task is about to end; rc and e are valid */
+    int64_t step, next; /* next -1: none */
+    int rc;
+    struct err e;
+};
+
 struct attempt {
     struct worker *w;
     struct trainer *t;
     struct job_ref ref;
     uint64_t n;
-    uint64_t counted; /* attempts of max_attempts, this one included */
+    bool last; /* max_attempts were made already: is one of them alive? */
     struct job job;
     struct arena arena;
     char nonce[33];
@@ -48,7 +57,8 @@ struct attempt {
     struct record_number metrics[16];
     char metric_names[16][64];
     int64_t told_ms;
-    int64_t uploaded[2]; /* steps of the newest checkpoints in S3; -1: none */
+    int64_t uploaded[2]; /* steps of the newest checkpoints in S3; -1: none; the upload's task's */
+    struct upload upload;
     struct lines lines;
 };
 
@@ -61,6 +71,8 @@ enum attempt_outcome {
     ATTEMPT_BROKEN /* this service can't go on; *e says why */
 };
 enum attempt_outcome attempt_make(struct attempt *a, struct err *e);
+/* How many the job and the service allow. */
+uint64_t attempt_allowed(const struct attempt *a);
 
 /* < 0: stop here. ERR_FENCED, ERR_EXISTS as above; ERR_CANCELLED: the service drains. */
 int attempt_go_on(struct attempt *a, struct err *e);
@@ -86,6 +98,13 @@ void cache_release(struct worker *w);
 
 /* play.c: the training process, its events, its checkpoints. ERR_CHILD: it crashed. */
 int play(struct attempt *a, struct err *e);
+
+/* upload.c: the checkpoint of this step was written by the child. */
+void upload_add(struct attempt *a, int64_t step);
+/* Has one arrived? < 0: the attempt stops. */
+int upload_look(struct attempt *a, struct err *e);
+/* Waits for all of them; < 0: those that still waited are left. */
+int upload_finish(struct attempt *a, struct err *e);
 
 /* push.c: artifact, manifest; *sha256 of attempts/<n>/manifest.json. */
 int push_artifact(struct attempt *a, char sha256[SHA256_HEX], struct err *e);

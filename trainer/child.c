@@ -291,7 +291,9 @@ int trainer_child(const char *folder)
     arena_init(&c.arena, 1 << 20);
     if ((rc = clock_real(&c.clock, &e)) == 0 && (rc = signals_install(c.clock, &e)) == 0) {
         c.began_ms = clock_mono_ms(c.clock);
-        if ((rc = read_orders(&c, &e)) == 0 && (rc = read_documents(&c, &e)) == 0)
+        if ((rc = read_orders(&c, &e)) == 0 &&
+            (rc = run_backbone_check(order(&c, "backbone"), &e)) == 0 &&
+            (rc = read_documents(&c, &e)) == 0)
             rc = fit(&c, &e);
     }
     if (rc < 0)

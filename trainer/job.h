@@ -17,7 +17,8 @@
 #include "schemas/run.h"
 #include "schemas/status.h"
 
-#define ATTEMPT_RELEASED "released.json" /* handed over in good order: not one of max_attempts */
+/* Handed over in good order, or lost to another while it was well: not one of max_attempts. */
+#define ATTEMPT_RELEASED "released.json"
 #define JOB_CHECKPOINTS  2
 
 struct bus_producer;
@@ -54,9 +55,9 @@ struct job_checkpoint {
 };
 /* What the attempts of a run left in S3. */
 struct job_attempts {
-    uint64_t highest;  /* 0: none */
-    uint64_t count;    /* attempts that were not handed over in good order */
-    uint64_t released; /* the others */
+    uint64_t highest;                                   /* 0: none */
+    uint64_t count;                                     /* attempts that were not handed over */
+    uint64_t released;                                  /* the others */
     struct job_checkpoint checkpoints[JOB_CHECKPOINTS]; /* of different steps, newest first */
     size_t checkpoint_count;
 };

@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "platform/base/file.h"
+#include "platform/base/log.h"
+#include "platform/child/child.h"
 #include "platform/proc/service.h"
 #include "schemas/keys.h"
 #include "trainer/trainer.h"
@@ -22,11 +25,14 @@ struct settings_own {
 #define DAY_MS    (24.0 * 3600 * 1000)
 #define TERA      (1024.0 * 1024 * 1024 * 1024)
 
+static const char *const policies[] = {
+    [CHILD_BEST] = "best", [CHILD_REQUIRE] = "require", [CHILD_OFF] = "off", NULL};
+
 static const struct conf_row rows[] = {
     {"trainer.work", CONF_PATH, AT(work), "/var/lib/tripline/trainer", 1, 1024, NULL, NULL,
      "Folder for the files of running attempts and a cache of backbones; for this process alone."},
     {"trainer.work_size", CONF_SIZE, AT(work_bytes), "64G", 1 << 20, TERA, NULL, NULL,
-     "The largest dataset is half of it; the largest file of a training process all."},
+     "What one attempt may have there: the dataset half of it, the training process's files all."},
     {"trainer.cache_size", CONF_SIZE, AT(cache_bytes), "16G", 0, TERA, NULL, NULL,
      "Backbones that are kept between runs."},
     {"trainer.name", CONF_STRING, AT(name), NULL, 1, 100, NULL, NULL,
@@ -56,6 +62,10 @@ static const struct conf_row rows[] = {
      "No training process gets more memory (address space), whatever its job says."},
     {"trainer.max_time", CONF_DURATION, AT(max_time_ms), "30d", 1000, 366 * DAY_MS, NULL, NULL,
      "No attempt gets more time, whatever its job says."},
+    {"trainer.sandbox", CONF_ENUM, AT(sandbox), "best", 0, 0, policies, NULL,
+     "How a training process is shut in (seccomp, Landlock, a network namespace): by what the host "
+     "offers; require: refuse to start where a guard is missing; off: by limits alone. --check "
+     "says what holds here."},
     {"trainer.resume_any", CONF_BOOL, AT(resume_any), "true", 0, 0, NULL, NULL,
      "Go on from a checkpoint of a machine with another numeric fingerprint (the manifest then "
      "says exact: false); else such a run fails."},
@@ -69,6 +79,44 @@ static int add_settings(void *self, struct conf *c, struct err *e)
     return conf_add(c, rows, sizeof rows / sizeof rows[0], own, e);
 }
 
+/* Which guards hold here? A network that can't be left is no gap while no socket can be made. */
+static int check_sandbox(const struct settings_own *own, bool tell, struct err *e)
+{
+    struct err why;
+    bool calls = false;
+    int g, rc;
+
+    for (g = 0; g < CHILD_GUARDS; g++) {
+        why = (struct err)ERR_INIT;
+        rc = own->o.sandbox == CHILD_OFF ? err_set(&why, ERR_UNSUPPORTED, "trainer.sandbox is off")
+                                         : child_guard_try((enum child_guard)g, &why);
+        if (rc < 0 && rc != ERR_UNSUPPORTED) {
+            *e = why;
+            return rc;
+        }
+        calls = calls || (g == CHILD_CALLS && rc == 0);
+        if (tell)
+            fprintf(stderr, "tripline-trainer: sandbox: %s: %s\n",
+                    child_guard_name((enum child_guard)g), rc == 0 ? "holds" : why.text);
+        else if (rc < 0 && own->o.sandbox == CHILD_BEST && !(g == CHILD_NETWORK && calls))
+            log_error("sandbox.missing", &why, "guard", child_guard_name((enum child_guard)g),
+                      NULL);
+        if (rc < 0 && own->o.sandbox == CHILD_REQUIRE && !(g == CHILD_NETWORK && calls))
+            return err_set(e, ERR_CONFIG, "trainer.sandbox = require, but no guard of %s: %s",
+                           child_guard_name((enum child_guard)g), why.text);
+    }
+    return 0;
+}
+
+/* Another process of this user, such as a training process, may neither trace this one nor read its
+ * environment, where secrets may be. A sanitizer traces its own process. */
+static void hide(void)
+{
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+}
+
 static int check(void *self, struct service_context *x, struct err *e)
 {
     struct settings_own *own = self;
@@ -80,6 +128,8 @@ static int check(void *self, struct service_context *x, struct err *e)
         return rc;
     if ((rc = file_mkdirs(own->o.work, e)) < 0)
         return err_wrap(e, "trainer.work");
+    if ((rc = check_sandbox(own, true, e)) < 0)
+        return rc;
     topic_internal(&keys, TOPIC_DONE, done);
     if ((rc = key_board(&keys, BOARD_STATUS, "check", "check", status, e)) < 0)
         return rc;
@@ -134,7 +184,9 @@ static int run(void *self, struct service_context *x, struct err *e)
     own->program[n] = '\0';
     own->o.program = own->program;
     own->o.prefix = x->settings->tripline.prefix;
-    if ((rc = lock_work(own, e)) == 0 && (rc = trainer_new(&t, &own->o, &p, e)) == 0)
+    hide();
+    if ((rc = check_sandbox(own, false, e)) == 0 && (rc = lock_work(own, e)) == 0 &&
+        (rc = trainer_new(&t, &own->o, &p, e)) == 0)
         rc = trainer_run(t, e);
     trainer_free(t);
     if (own->lock >= 0)

@@ -1,17 +1,17 @@
 /*
  * The training process as its parent sees it: started with a folder, it says what
- * it does in JSON lines; the parent carries checkpoints and log lines to S3. What
- * it prints is checked like any other input.
+ * it does in JSON lines; the parent carries log lines to S3 and has checkpoints
+ * carried there (upload.c). What it prints is checked like any other input.
  */
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "platform/base/file.h"
 #include "platform/base/log.h"
 #include "platform/base/text.h"
-#include "platform/blob/blob.h"
 #include "platform/child/child.h"
 #include "platform/clock/clock.h"
 #include "trainer/attempt.h"
@@ -27,9 +27,8 @@ struct play {
     bool done;         /* it said so */
     bool asked;        /* to stop */
     int64_t stop_ms;   /* then it is killed */
-    int stopped;       /* why: a code of attempt_go_on */
     struct err failed; /* what it said went wrong */
-    char last[256];    /* its last words */
+    char last[320];    /* its last words: lines of stderr */
 };
 
 /* ---- what it is told --------------------------------------------------------------------------
@@ -97,30 +96,64 @@ static int write_orders(const struct attempt *a, struct err *e)
     return rc;
 }
 
-/* Sanitizers reserve address space by the terabyte: no limit holds with them. */
+static int64_t time_limit_ms(const struct attempt *a)
+{
+    int64_t ms = a->job.limits->time_seconds * 1000;
+
+    return ms < a->t->o.max_time_ms ? ms : a->t->o.max_time_ms;
+}
+
+/* Sanitizers reserve address space by the terabyte, and look around at the end: no limit on memory
+ * and no guard holds with them. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SHADOWED true
+#else
+#define SHADOWED false
+#endif
+
 static uint64_t memory_of(const struct attempt *a)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return 0;
-#else
     int64_t asked = a->job.limits->memory_bytes, most = a->t->o.max_memory_bytes;
 
-    return (uint64_t)(asked < most ? asked : most);
-#endif
+    return SHADOWED ? 0 : (uint64_t)(asked < most ? asked : most);
+}
+
+/* What all its threads could use within its time: only a process that nobody watches meets it. */
+static int64_t cpu_seconds_of(const struct attempt *a)
+{
+    long machine = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return (time_limit_ms(a) / 1000 + 1) * (machine > 1 ? machine : 1);
 }
 
 static int start(struct play *p, struct err *e)
 {
     const struct attempt *a = p->a;
     const struct trainer_options *o = &a->t->o;
+    char segments[TRAINER_PATH_MAX + 16], orders[sizeof segments];
+    char out[sizeof segments], checkpoints[sizeof segments];
     const char *argv[] = {o->program, "--child", a->folder, NULL};
     const char *env[] = {NULL};
+    const char *readable[] = {segments, orders, a->backbone, NULL};
+    const char *writable[] = {out, checkpoints, NULL};
     struct child_spec spec = {.argv = argv,
                               .env = env,
                               .folder = a->folder,
+                              .policy = SHADOWED ? CHILD_OFF : o->sandbox,
+                              .readable = readable,
+                              .writable = writable,
+                              .space_bytes = (uint64_t)o->work_bytes,
                               .memory_bytes = memory_of(a),
-                              .file_bytes = (uint64_t)o->work_bytes};
+                              .file_bytes = (uint64_t)o->work_bytes,
+                              .cpu_seconds = cpu_seconds_of(a)};
+    int rc;
 
+    snprintf(segments, sizeof segments, "%s/segments", a->folder);
+    snprintf(orders, sizeof orders, "%s/child.json", a->folder);
+    snprintf(out, sizeof out, "%s/out", a->folder);
+    snprintf(checkpoints, sizeof checkpoints, "%s/checkpoints", a->folder);
+    if ((rc = file_mkdirs(out, e)) < 0 || (rc = file_mkdirs(checkpoints, e)) < 0)
+        return rc;
     return child_start(a->t->p.child, &spec, &p->child, e);
 }
 
@@ -204,63 +237,20 @@ static void on_worse(struct play *p, const json_t *v)
         snprintf(p->a->worse, sizeof p->a->worse, "%s", text);
 }
 
-/* Only the two newest of this attempt stay in S3. */
-static void drop_older(struct attempt *a, int64_t step)
-{
-    char file[KEY_FILE_MAX], key[KEY_MAX];
-    struct err e = ERR_INIT;
-    int64_t old = a->uploaded[1];
-
-    if (a->uploaded[0] == step)
-        return;
-    a->uploaded[1] = a->uploaded[0];
-    a->uploaded[0] = step;
-    if (old < 0)
-        return;
-    attempt_series_file(ATTEMPT_CHECKPOINT, (uint64_t)old, file);
-    if (key_attempt_file(a->ref.owner, a->ref.run, a->n, file, key, &e) < 0 ||
-        blob_remove(a->t->p.blob, key, &e) < 0)
-        log_error("checkpoint.remove", &e, NULL);
-}
-
-/* A checkpoint that can't be uploaded costs steps, not the run. */
-static int on_checkpoint(struct play *p, int64_t step, struct err *e)
-{
-    struct attempt *a = p->a;
-    char path[TRAINER_PATH_MAX + 64], file[KEY_FILE_MAX], key[KEY_MAX];
-    int rc;
-
-    snprintf(path, sizeof path, "%s/checkpoints/" CHECKPOINT_NAME, a->folder, (long long)step);
-    attempt_series_file(ATTEMPT_CHECKPOINT, (uint64_t)step, file);
-    if ((rc = key_attempt_file(a->ref.owner, a->ref.run, a->n, file, key, e)) < 0)
-        return rc;
-    if ((rc = attempt_look(a, e)) == ERR_FENCED || rc == ERR_EXISTS)
-        return rc;
-    if ((rc = blob_put_file(a->t->p.blob, key, path, e)) < 0) {
-        log_error("checkpoint.upload", e, "owner", a->ref.owner, "run", a->ref.run, "key", key,
-                  NULL);
-        return rc == ERR_DENIED ? rc : 0;
-    }
-    drop_older(a, step);
-    lines_add(a, json_pack("{s:s, s:I}", "event", "checkpoint", "step", (json_int_t)step));
-    return 0;
-}
-
-/* One line of its output. < 0: the attempt stops. */
-static int on_line(struct play *p, const struct buf *line, struct err *e)
+/* One line of its output. */
+static void on_line(struct play *p, const struct buf *line)
 {
     static const struct json_limits limits = {LINE_BYTES, 8, 4096, 256};
     struct err bad = ERR_INIT;
     json_t *v = NULL;
     const char *event;
     int64_t step = -1;
-    int rc = 0;
 
     if (json_parse(line->data, line->len, &limits, &v, &bad) < 0 || !json_is_object(v) ||
         !(event = json_string_value(json_object_get(v, "event")))) {
         lines_text(p->a, "output", line->data);
         json_decref(v);
-        return 0;
+        return;
     }
     if (strcmp(event, "step") == 0)
         on_step(p, v);
@@ -276,22 +266,14 @@ static int on_line(struct play *p, const struct buf *line, struct err *e)
         p->done = true;
     else if (strcmp(event, "checkpoint") == 0 &&
              json_int_at(v, "step", 0, 999999999, &step, &bad) == 0)
-        rc = on_checkpoint(p, step, e);
+        upload_add(p->a, step);
     if (strcmp(event, "phase") != 0 && strcmp(event, "checkpoint") != 0)
         lines_add(p->a, json_incref(v)); /* those two have lines of their own */
     json_decref(v);
-    return rc;
 }
 
 /* ---- watching ---------------------------------------------------------------------------------
  */
-
-static int64_t time_limit_ms(const struct attempt *a)
-{
-    int64_t ms = a->job.limits->time_seconds * 1000;
-
-    return ms < a->t->o.max_time_ms ? ms : a->t->o.max_time_ms;
-}
 
 /* Shall it go on? A drain asks it to stop and waits for its checkpoint; the rest kills it. */
 static int oversee(struct play *p, int64_t began_ms, struct err *e)
@@ -310,9 +292,9 @@ static int oversee(struct play *p, int64_t began_ms, struct err *e)
     if (p->asked && now >= p->stop_ms)
         return err_set(e, ERR_CANCELLED, "the training process did not stop in time");
     if (now - began_ms > time_limit_ms(a))
-        return err_set(e, ERR_CONFIG, "the run was not done within its limit of %lld s",
+        return err_set(e, ERR_CHILD, "the attempt was not done within its limit of %lld s",
                        (long long)(time_limit_ms(a) / 1000));
-    return 0;
+    return upload_look(a, e);
 }
 
 static int watch(struct play *p, struct err *e)
@@ -330,8 +312,9 @@ static int watch(struct play *p, struct err *e)
         }
         if (rc == ERR_LIMIT)
             rc = err_set(e, ERR_CHILD, "the training process printed a line over 1 MiB");
-        if (rc < 0 || (rc == 1 && (rc = on_line(p, &line, e)) < 0) ||
-            (rc = oversee(p, began, e)) < 0)
+        if (rc == 1)
+            on_line(p, &line);
+        if (rc < 0 || (rc = oversee(p, began, e)) < 0)
             break;
         lines_flush(p->a, false);
     }
@@ -339,7 +322,22 @@ static int watch(struct play *p, struct err *e)
     return rc;
 }
 
-/* Its stderr as lines; the last one is what a person wants to read. */
+/* The end of the words stays when they are too many. */
+static void add_word(struct play *p, const char *line)
+{
+    char all[2 * sizeof p->last];
+    size_t n;
+
+    snprintf(all, sizeof all, "%s%s%.*s", p->last, p->last[0] ? " | " : "",
+             (int)text_utf8_valid(line, strlen(line)), line);
+    n = strlen(all);
+    n = n < sizeof p->last ? 0 : n + 1 - sizeof p->last;
+    while (((unsigned char)all[n] & 0xc0) == 0x80) /* not in the middle of a character */
+        n++;
+    memcpy(p->last, all + n, strlen(all + n) + 1);
+}
+
+/* Its stderr as lines; the last ones are what a person wants to read. */
 static void hear_errors(struct play *p)
 {
     struct buf tail;
@@ -350,9 +348,18 @@ static void hear_errors(struct play *p)
     for (line = tail.len ? strtok_r(tail.data, "\n", &rest) : NULL; line;
          line = strtok_r(NULL, "\n", &rest)) {
         lines_text(p->a, "stderr", line);
-        snprintf(p->last, sizeof p->last, "%.*s", (int)text_utf8_valid(line, strlen(line)), line);
+        add_word(p, line);
     }
     buf_release(&tail);
+}
+
+static int with_last_words(const struct play *p, struct err *e)
+{
+    size_t n = strlen(e->text);
+
+    if (p->last[0])
+        snprintf(e->text + n, sizeof e->text - n, "; its last words: %s", p->last);
+    return e->code;
 }
 
 static int ended(struct play *p, const struct child_end *end, struct err *e)
@@ -367,31 +374,57 @@ static int ended(struct play *p, const struct child_end *end, struct err *e)
             *e = p->failed;
             return e->code;
         default: /* of the settings: again it would be the same. Others may be this machine's. */
-            return err_set(e, p->failed.code == ERR_CONFIG ? ERR_CONFIG : ERR_CHILD, "%s",
-                           p->failed.text);
+            if (p->failed.code == ERR_CONFIG)
+                return err_set(e, ERR_CONFIG, "%s", p->failed.text);
+            err_set(e, ERR_CHILD, "%s (%s)", p->failed.text, end->why);
+            return with_last_words(p, e);
         }
-    return err_set(e, ERR_CHILD, "the training process died: %s%s%s", end->why,
-                   p->last[0] ? "; its last words: " : "", p->last);
+    err_set(e, ERR_CHILD, "the training process died: %s", end->why);
+    return with_last_words(p, e);
+}
+
+/* It printed too much or took too long: what did it say last? */
+static int stopped(struct play *p, struct err *e)
+{
+    struct err late = ERR_INIT;
+    struct child_end end;
+
+    child_signal(p->child, SIGKILL);
+    child_wait(p->child, READ_MS, &end, &late);
+    hear_errors(p);
+    return with_last_words(p, e);
+}
+
+static int wait_for_end(struct play *p, struct err *e)
+{
+    struct child_end end;
+    int rc, got;
+
+    while ((got = child_wait(p->child, READ_MS, &end, e)) == 0)
+        if ((rc = attempt_go_on(p->a, e)) < 0 && rc != ERR_CANCELLED)
+            return rc;
+    hear_errors(p);
+    return got < 0 ? got : ended(p, &end, e);
 }
 
 int play(struct attempt *a, struct err *e)
 {
     struct play p = {.a = a};
-    struct child_end end;
-    int rc, got;
+    struct err late = ERR_INIT;
+    int rc, sent;
 
-    if ((rc = write_orders(a, e)) < 0)
+    if ((rc = write_orders(a, e)) < 0 || (rc = start(&p, e)) < 0)
         return rc;
-    if ((rc = start(&p, e)) < 0)
-        return rc;
-    if ((rc = watch(&p, e)) < 0)
-        goto done;
-    while ((got = child_wait(p.child, READ_MS, &end, e)) == 0)
-        if ((rc = attempt_go_on(a, e)) < 0 && rc != ERR_CANCELLED)
-            goto done;
-    hear_errors(&p);
-    rc = got < 0 ? got : ended(&p, &end, e);
-done:
+    rc = watch(&p, e);
+    if (rc == 0)
+        rc = wait_for_end(&p, e);
+    else if (rc == ERR_CHILD)
+        rc = stopped(&p, e);
     child_free(p.child);
+    sent = upload_finish(a, &late); /* also of a process that crashed: others go on from there */
+    if (rc == 0 && sent < 0) {
+        *e = late;
+        rc = sent;
+    }
     return rc;
 }

@@ -17,11 +17,11 @@
 #include <stdint.h>
 
 #include "platform/base/err.h"
+#include "platform/child/child.h"
 
 struct blob;
 struct board;
 struct bus;
-struct child_port;
 struct clock;
 struct metrics;
 struct trainer;
@@ -42,6 +42,7 @@ struct trainer_options {
     int64_t workers, threads;
     int64_t max_attempts; /* no job gets more, whatever it asks for */
     int64_t max_memory_bytes, max_time_ms;
+    int sandbox;     /* of a training process: an enum child_policy */
     bool resume_any; /* go on from a checkpoint of another numeric fingerprint */
 };
 void trainer_options_init(struct trainer_options *o);

@@ -17,7 +17,7 @@
 #define RACES          8    /* for an attempt's number */
 #define LAST_PRIORITY  -100 /* the lowest that a job may have */
 
-/* The number of max_attempts that is left to this run, its history and its checkpoints. */
+/* The job, its history and its checkpoints. */
 static int read_run(struct attempt *a, struct job_attempts *history, struct err *e)
 {
     struct run_end end;
@@ -71,7 +71,7 @@ static int create_attempt(struct attempt *a, const struct job_attempts *history,
     int rc;
 
     a->n = history->highest + 1;
-    a->counted = history->count + 1;
+    a->last = history->count >= attempt_allowed(a);
     memcpy(a->resume, history->checkpoints, sizeof a->resume);
     a->resume_count = history->checkpoint_count;
     clock_nonce(a->t->p.clock, a->nonce);
@@ -82,20 +82,6 @@ static int create_attempt(struct attempt *a, const struct job_attempts *history,
                         key, &b, e);
     buf_release(&b);
     return rc;
-}
-
-static int give_up(struct attempt *a, const struct job_attempts *history, struct err *e)
-{
-    struct run_end end;
-    char reason[128];
-
-    snprintf(reason, sizeof reason, "%llu attempts were made, none came to an end",
-             (unsigned long long)history->count);
-    run_end_init(&end);
-    end.state = JOB_FAILED;
-    end.attempt = (int64_t)history->highest;
-    end.reason = reason;
-    return job_end(&a->w->actor, &a->ref, JOB_STARTED, &a->job, &a->arena, &end, e);
 }
 
 /* A job.json that no intake wrote can't be run by anybody. */
@@ -130,9 +116,6 @@ static enum attempt_outcome attempt_run(struct attempt *a, struct err *e)
                 rc = fail_broken(a, e);
             return outcome_of(rc);
         }
-        if (history.count >= (uint64_t)a->job.max_attempts ||
-            history.count >= (uint64_t)a->t->o.max_attempts)
-            return outcome_of(give_up(a, &history, e));
         if ((rc = create_attempt(a, &history, e)) == 0)
             break;
         /* Another worker was first with this number. The lease is ours, so the turn is, too. */

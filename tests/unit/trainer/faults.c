@@ -59,6 +59,8 @@ static int f_put(struct blob *b, const char *key, const void *bytes, size_t size
 static int f_put_file(struct blob *b, const char *key, const char *path, struct err *e)
 {
     B;
+    if (n->upload_ms)
+        clock_sleep_ms(n->w->clock, n->upload_ms);
     return CALL(n, blob_put_file(n->w->blob, key, path, e));
 }
 static int f_create(struct blob *b, const char *key, const void *bytes, size_t size, struct err *e)

@@ -2,6 +2,7 @@
 #include "tests/unit/trainer/world.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "trainer/job.h"
@@ -439,6 +440,88 @@ static void lost_lease(void **state)
     world_close(&w);
 }
 
+/* The first attempt was well, only unheard of: it doesn't count, and the run goes on from it. */
+static void a_lost_lease_is_no_failure(void **state)
+{
+    struct world w;
+    struct node n[2];
+
+    world_open(&w, 42);
+    w.steps = 40;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", ",\"max_attempts\":1");
+    node_start(&n[0], &w, "a", 0);
+    world_run(&w, 4000);
+    n[0].frozen = true;
+    node_start(&n[1], &w, "b", 0);
+    world_run(&w, 6000);
+    assert_true(world_has(&w, "owners/acme/runs/r1/attempts/2.json"));
+    assert_true(world_has(&w, "owners/acme/runs/r1/attempts/1/" ATTEMPT_RELEASED));
+    n[0].frozen = false;
+    assert_int_equal(world_until_end(&w, "r1", 2 * MINUTE), JOB_FINISHED);
+    world_check_finished(&w, "r1");
+    assert_int_equal(w.children, 2);
+    assert_int_equal(w.resumed, 1);
+    node_stop(&n[0]);
+    node_stop(&n[1]);
+    world_close(&w);
+}
+
+/* Its worker died with it: another attempt finds nobody alive, and says so. */
+static void dead_workers_end_the_run(void **state)
+{
+    struct world w;
+    struct node n[2];
+    struct run_end end;
+    struct arena a;
+
+    world_open(&w, 43);
+    w.steps = 40;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", ",\"max_attempts\":1");
+    node_start(&n[0], &w, "a", 0);
+    world_run(&w, 4000);
+    n[0].crash_at = 1;
+    world_run(&w, 2000);
+    assert_true(n[0].crashed);
+    node_stop(&n[0]);
+    node_start(&n[1], &w, "b", 0);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FAILED);
+    arena_init(&a, 1 << 20);
+    end = world_end(&w, "r1", &a);
+    assert_int_equal(end.attempt, 2);
+    assert_string_equal(end.reason, "1 attempts were made, none came to an end");
+    arena_release(&a);
+    assert_int_equal(w.children, 1);
+    node_stop(&n[1]);
+    world_close(&w);
+}
+
+/* While a slow store takes a checkpoint, steps are told and the lease is renewed. */
+static void a_slow_upload_stalls_nothing(void **state)
+{
+    struct world w;
+    struct node n;
+    char text[256];
+
+    world_open(&w, 44);
+    w.steps = 40;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", ",\"max_attempts\":1");
+    node_start(&n, &w, "a", 0);
+    n.upload_ms = 12000; /* four leases */
+    world_run(&w, 9000);
+    assert_int_equal(world_count(&w, "owners/acme/runs/r1/attempts/1/checkpoints/"), 0);
+    assert_true(atoi(world_board(&w, "r1", "step", text)) >= 12);
+    assert_int_equal(world_until_end(&w, "r1", 3 * MINUTE), JOB_FINISHED);
+    world_check_finished(&w, "r1");
+    assert_int_equal(w.children, 1);
+    assert_false(world_has(&w, "owners/acme/runs/r1/attempts/2.json"));
+    assert_int_equal(world_count(&w, "owners/acme/runs/r1/attempts/1/checkpoints/"), 2);
+    node_stop(&n);
+    world_close(&w);
+}
+
 /* FLUSHALL: what waits is queued again, what runs goes on undisturbed. */
 static void flush_is_rebuilt(void **state)
 {
@@ -577,6 +660,9 @@ int main(void)
         cmocka_unit_test(worse_is_said),
         cmocka_unit_test(drain_hands_over),
         cmocka_unit_test(lost_lease),
+        cmocka_unit_test(a_lost_lease_is_no_failure),
+        cmocka_unit_test(dead_workers_end_the_run),
+        cmocka_unit_test(a_slow_upload_stalls_nothing),
         cmocka_unit_test(flush_is_rebuilt),
         cmocka_unit_test(crash_at_every_call),
         cmocka_unit_test(chaos),

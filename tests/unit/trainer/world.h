@@ -59,8 +59,10 @@ struct node {
     struct task *task;
     char work[96];
     bool crashed;
-    long calls, crash_at; /* 0: never */
-    bool frozen;          /* its board calls fail: it can't renew */
+    _Atomic long calls;
+    long crash_at; /* 0: never */
+    bool frozen;   /* its board calls fail: it can't renew */
+    int upload_ms; /* that each file takes to the store */
     int rc;
     struct err e;
     struct blob blob;
