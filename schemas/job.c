@@ -56,8 +56,10 @@ static const struct record_field parameter_fields[] = {
                  .max = 4096, .help = "Classes in a batch (P)."),
     RECORD_FIELD(job_parameters, items_per_class, INT, DEFAULT, .fallback = "4", .min = 2,
                  .max = 1024, .help = "Documents of each class in a batch (K)."),
-    RECORD_FIELD(job_parameters, learning_rate, NUMBER, DEFAULT, .fallback = "5e-5", .min = 1e-12,
-                 .max = 10, .help = "The largest step size; the schedule scales it."),
+    RECORD_FIELD(job_parameters, learning_rate, NUMBER, DEFAULT, .fallback = "2e-4", .min = 1e-12,
+                 .max = 10,
+                 .help = "The largest step size; the schedule scales it. Encoders larger than "
+                         "MiniLM want less."),
     RECORD_FIELD(job_parameters, schedule, ENUM, DEFAULT, .fallback = "linear",
                  .names = schedule_names, .help = "How the step size falls after the warm-up."),
     RECORD_FIELD(job_parameters, warmup, NUMBER, DEFAULT, .fallback = "0.1", .min = 0, .max = 1,
@@ -83,7 +85,8 @@ static const struct record_field parameter_fields[] = {
                  .help = "Documents of a batch that are in memory at once (gradient caching): the "
                          "loss and its gradients are the whole batch's; each document runs "
                          "forward twice. 0: the whole batch."),
-    RECORD_FIELD(job_parameters, loss, ENUM, DEFAULT, .fallback = "triplet", .names = loss_names,
+    RECORD_FIELD(job_parameters, loss, ENUM, DEFAULT, .fallback = "multi-similarity",
+                 .names = loss_names,
                  .help = "The loss; formulas as in pytorch-metric-learning, batch-hard, "
                          "batch-semi-hard and cosent as in sentence-transformers. Scored pairs "
                          "need `cosent`, and it needs them."),

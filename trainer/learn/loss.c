@@ -151,6 +151,10 @@ static int check_options(const struct loss_options *o, struct err *e)
     if ((o->swap || o->smooth) && o->kind != LOSS_IS_TRIPLET)
         return err_set(e, ERR_CONFIG, "%s belongs to the loss triplet, not to %s",
                        o->swap ? "swap" : "smooth", kinds[o->kind].name);
+    if (o->margin > 0 && kinds[o->kind].margin == 0)
+        return err_set(e, ERR_CONFIG,
+                       "the loss %s has no margin: leave it out, or choose the loss triplet",
+                       kinds[o->kind].name);
     if (o->temperature > 0 && kinds[o->kind].temperature == 0)
         return err_set(e, ERR_CONFIG,
                        "the loss %s has no temperature: supcon, multiple-negatives and cosent have",

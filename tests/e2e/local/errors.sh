@@ -57,9 +57,11 @@ bad 64 '--columns' "$TRIPLINE" eval backbone test.csv --columns label,text
 bad 78 'these are scored pairs: choose the loss cosent' fit new --train scored.csv
 bad 78 'the loss cosent needs scored pairs' fit new --set loss=cosent
 bad 78 'two labels or more' fit new --train joined.csv
+bad 78 'multi-similarity has no margin' fit new --set margin=0.2
 bad 78 'swap belongs to the loss triplet' fit new --set loss=supcon --set swap=true
 bad 78 'takes no miner hard' fit new --set loss=contrastive --set miner=hard
-bad 78 'semihard goes with easy or hard only' fit new --set miner=batch-easy-hard --set pos_strategy=all
+bad 78 'semihard goes with easy or hard only' fit new --set loss=triplet --set miner=batch-easy-hard \
+    --set pos_strategy=all
 
 # ---- backbones
 spoiled() { # spoiled: a fresh copy to spoil

@@ -193,6 +193,7 @@ static void options_are_checked(void **state)
         {{.kind = LOSS_IS_SUPCON, .swap = true}, "swap belongs to the loss triplet"},
         {{.kind = LOSS_IS_COSENT, .smooth = true}, "smooth belongs to the loss triplet"},
         {{.temperature = 1}, "the loss triplet has no temperature"},
+        {{.kind = LOSS_IS_MULTI_SIMILARITY, .margin = 1}, "multi-similarity has no margin"},
         {{.kind = LOSS_IS_SUPCON, .miner = MINE_HARD}, "supcon takes no miner hard"},
         {{.kind = LOSS_IS_MULTI_SIMILARITY, .miner = MINE_EASY_POSITIVE}, "easy-positive"},
         {{.kind = LOSS_IS_CONTRASTIVE, .miner = MINE_MULTI_SIMILARITY}, "not to contrastive"},

@@ -227,7 +227,7 @@ static void test_other_parameters(void **state)
 
     w->stop_at = 5;
     world_fails(w, &spec, ERR_CANCELLED, "stopped");
-    w->parameters.margin = 0.3;
+    w->parameters.learning_rate *= 2;
     assert_int_equal(world_fit(w).resumed_step, 0);
 }
 
@@ -250,15 +250,14 @@ static void test_every_choice(void **state)
     for (int i = 0; i <= MINER_DEFAULT; i++) {
         w->parameters = normal;
         w->parameters.miner = i;
-        if (i == MINER_MULTI_SIMILARITY) /* it is for that loss */
-            w->parameters.loss = LOSS_MULTI_SIMILARITY;
+        if (i < MINER_MULTI_SIMILARITY || i == MINER_BATCH_EASY_HARD)
+            w->parameters.loss = LOSS_TRIPLET;
         runs(w);
     }
     for (int i = 0; i <= LOSS_BATCH_SEMIHARD; i++) {
         w->parameters = normal;
         w->parameters.loss = i;
         w->parameters.miner = MINER_DEFAULT;
-        w->parameters.margin = 0; /* the loss's own */
         runs(w);
     }
     for (int i = 0; i <= OPTIMIZER_SGD; i++) {

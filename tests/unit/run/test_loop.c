@@ -296,6 +296,7 @@ static void test_idle(void **state)
 
     x->w.parameters.epochs = 6;
     x->w.parameters.learning_rate = 1e-12;
+    x->w.parameters.loss = LOSS_TRIPLET;
     x->w.parameters.margin = 1e-7; /* no negative is so near behind a positive */
     x->w.stop_at = 12;
     world_fails(&x->w, &spec, ERR_CANCELLED, "");
