@@ -190,7 +190,8 @@ static void delivered(void *arg, void *token, int code, int32_t partition, int64
 {
 }
 
-void world_open(struct world *w, uint64_t seed)
+/* The stores, around a clock and processes that are there. */
+static void open_stores(struct world *w)
 {
     static const struct bus_topic topics[] = {{"tripline.jobs." OWNER, 1, NULL},
                                               {"tripline.docs." OWNER "." DATASET, 1, NULL},
@@ -199,17 +200,9 @@ void world_open(struct world *w, uint64_t seed)
     struct bus_producer_options o = {0};
     struct err e = ERR_INIT;
 
-    memset(w, 0, sizeof *w);
-    log_init("test", LOG_DEBUG);
-    log_sink(no_line, NULL);
-    w->steps = 10;
-    w->step_ms = 500;
-    w->wait_ms = 60000;
-    ok(clock_sim(&w->clock, seed, &e), &e);
     ok(bus_mem(&w->bus, w->clock, &e), &e);
     ok(blob_mem(&w->blob, w->clock, &e), &e);
     ok(board_mem(&w->board, w->clock, &e), &e);
-    ok(child_mem(&w->child, w->clock, play_child, w, &e), &e);
     ok(keys_init(&w->keys, NULL, &e), &e);
     ok(bus_create_topics(w->bus, topics, 4, &e), &e);
     ok(bus_producer_open(w->bus, &o, delivered, NULL, &w->producer, &e), &e);
@@ -219,6 +212,37 @@ void world_open(struct world *w, uint64_t seed)
     assert_non_null(mkdtemp(w->folder));
     ok(blob_put(w->blob, "backbones/tiny/onnx/model.onnx", "a model", 7, &e), &e);
     ok(blob_put(w->blob, "backbones/tiny/tokenizer.json", "{}", 2, &e), &e);
+}
+
+static void begin(struct world *w)
+{
+    memset(w, 0, sizeof *w);
+    log_init("test", LOG_DEBUG);
+    log_sink(no_line, NULL);
+    w->steps = 10;
+    w->step_ms = 500;
+    w->wait_ms = 60000;
+}
+
+void world_open(struct world *w, uint64_t seed)
+{
+    struct err e = ERR_INIT;
+
+    begin(w);
+    ok(clock_sim(&w->clock, seed, &e), &e);
+    ok(child_mem(&w->child, w->clock, play_child, w, &e), &e);
+    open_stores(w);
+}
+
+void world_open_real(struct world *w, const char *program)
+{
+    struct err e = ERR_INIT;
+
+    begin(w);
+    w->program = program;
+    ok(clock_real(&w->clock, &e), &e);
+    ok(child_exec(&w->child, w->clock, &e), &e);
+    open_stores(w);
 }
 
 void world_close(struct world *w)
@@ -358,7 +382,7 @@ void node_start(struct node *n, struct world *w, const char *name, long crash_at
     trainer_options_init(&o);
     o.name = name;
     o.work = n->work;
-    o.program = "/bin/true";
+    o.program = w->program ? w->program : "/bin/true";
     o.lease_ms = 3000;
     o.heartbeat_ms = 500;
     o.poll_ms = 200;
@@ -381,7 +405,10 @@ void node_stop(struct node *n)
 
 void world_run(struct world *w, int64_t ms)
 {
-    clock_sim_run(w->clock, clock_mono_ms(w->clock) + ms);
+    if (w->program)
+        clock_sleep_ms(w->clock, ms);
+    else
+        clock_sim_run(w->clock, clock_mono_ms(w->clock) + ms);
 }
 
 /* ---- looking ----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 /*
  * A deployment for the trainer's tests: simulated time, stores in memory, scripted
  * training processes, any number of trainers, each of which may crash at its n-th
- * port call. One thread.
+ * port call. One thread, unless it is opened for real processes.
  */
 #ifndef TESTS_UNIT_TRAINER_WORLD_H
 #define TESTS_UNIT_TRAINER_WORLD_H
@@ -42,6 +42,7 @@ struct world {
     struct child_port *child;
     struct bus_producer *producer;
     struct keys keys;
+    const char *program; /* of real training processes, in real time; NULL: scripted ones */
     char folder[64];
     enum script script;
     int steps;            /* of a whole training; 10 */
@@ -73,6 +74,8 @@ struct node {
 };
 
 void world_open(struct world *w, uint64_t seed);
+/* Real time, threads and processes; the stores stay in memory. */
+void world_open_real(struct world *w, const char *program);
 void world_close(struct world *w);
 
 /* `docs` documents in the topic; `ingested` of them in segments. */
