@@ -3,6 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "platform/base/failpoint.h"
+
 /* A hostile producer that seals again and again makes no more segments than this allows. */
 enum { SEAL_APART_MS = 200, HEADERS_MORE = DOCUMENT_PARTS_MAX + 1 };
 
@@ -109,6 +111,8 @@ static int take(struct ingest *in, struct part *p, const struct bus_message *m, 
     if (rc == 0) {
         if ((rc = room(in, p, m->key_len + m->value_len, e)) <= 0)
             return rc;
+        if (DEFECT("ingest.forgets") && m->offset % 50 == 7)
+            return 1;
         rc = segment_writer_add(p->open, m->offset, m->timestamp_ms, &a.message, a.kind,
                                 &a.document, &why);
     }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "platform/base/failpoint.h"
+
 enum { TAIL = 16 /* last segments that are remembered of a listing */ };
 
 /* Lengths are hashed too, so that bytes can't move between key and value. */
@@ -153,6 +155,7 @@ int chain_begin(struct ingest *in, struct part *p, int64_t low, const char *reas
     rc = chain_base_write(&base, RECORD_JSON, &bytes, e);
     if (rc == 0)
         rc = blob_create(in->p.blob, key, bytes.data, bytes.len, e);
+    FAILPOINT("ingest.begun");
     buf_release(&bytes);
     if (rc < 0 && rc != ERR_EXISTS)
         return err_wrap(e, "%s", key);

@@ -1,5 +1,7 @@
 #include "ingest/ingest_int.h"
 
+#include "platform/base/failpoint.h"
+
 enum { STORE_BASE_MS = 250, STORE_CAP_MS = 15000 };
 
 /* Offsets from next to *high hold no record, now and for ever: *high was asked for first, and it
@@ -111,6 +113,7 @@ int commit_cut(struct ingest *in, struct part *p, bool idle, struct err *e)
         return 0;
     if (p->unflushed && (rc = reject_flush(in, e)) != 0)
         return rc < 0 ? rc : 0;
+    FAILPOINT("ingest.flushed");
     if ((rc = finish(in, p, e)) < 0)
         return err_wrap(e, "%s/%d", p->topic, (int)p->partition);
     return commit_put(in, p, e);
@@ -134,6 +137,7 @@ static int created(struct ingest *in, struct part *p, const char *key, struct er
 {
     int rc;
 
+    FAILPOINT("ingest.created");
     log_event(LOG_INFO, "segment.created", "owner", p->owner, "dataset", p->dataset, "key", key,
               "first", LOG_I(p->size.first), "next", LOG_I(p->size.next), "records",
               LOG_U(p->size.records), "bytes", LOG_U(p->body.len), "missing", LOG_I(p->missing),
@@ -152,6 +156,7 @@ static int created(struct ingest *in, struct part *p, const char *key, struct er
     p->state = PART_READ;
     if ((rc = commit_offset(in, p, e)) < 0)
         return rc;
+    FAILPOINT("ingest.committed");
     if ((p->paused || p->behind) && (rc = part_read(in, p, e)) < 0)
         return part_failed(in, p, PART_FIND, "partition.seek_failed", e);
     return 0;
@@ -182,6 +187,7 @@ int commit_put(struct ingest *in, struct part *p, struct err *e)
     part_name(p, p->size.first, &name);
     if ((rc = key_segment(&name, key, e)) < 0)
         return rc;
+    FAILPOINT("ingest.finished");
     rc = blob_create(in->p.blob, key, p->body.data, p->body.len, e);
     metric_observe(in->m.create_s, (double)(clock_mono_ms(in->p.clock) - began) / 1000, NULL);
     if (rc == 0)

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "platform/base/failpoint.h"
+
 enum { BASE_MS = 200, CAP_MS = 10000, DONE_BYTES_MAX = 64 << 10, REASON_MAX = 200 };
 
 enum outcome {
@@ -109,7 +111,10 @@ static int transact(struct publisher *pub, struct part *p, const struct bus_mess
         (rc = bus_send(p->producer, published, NULL, e)) < 0 ||
         (rc = bus_send_offset(p->producer, pub->consumer, pub->done, p->partition, next, e)) < 0)
         return rc;
-    return bus_commit_transaction(p->producer, e);
+    FAILPOINT("publish.open");
+    if ((rc = bus_commit_transaction(p->producer, e)) == 0)
+        FAILPOINT("publish.committed");
+    return rc;
 }
 
 /*
@@ -182,6 +187,7 @@ static enum outcome prepare(struct publisher *pub, struct release *r, struct mes
     if (rc < 0 || (rc = event_build(pub, r, &event, &binary, e)) < 0 ||
         (rc = current_claim(pub, r, e)) < 0)
         return judge(e);
+    FAILPOINT("publish.claimed");
     event_decide(r);
     return write_event(&event, binary, msg, e) < 0 ? judge(e) : OUT_EVENT;
 }
@@ -195,7 +201,7 @@ static enum outcome publish(struct publisher *pub, struct part *p, const struct 
     enum outcome out;
     int rc;
 
-    if (known_has(&p->known, name->id))
+    if (known_has(&p->known, name->id) && !DEFECT("publish.again"))
         return OUT_KNOWN;
     arena_reset(&pub->arena);
     if ((rc = release_load(pub, name, r, &why, e)) == 0) {
@@ -240,6 +246,7 @@ static void tell(struct publisher *pub, const struct release *r)
             current_later(pub, r->name.owner, model);
         }
     }
+    FAILPOINT("publish.told");
     remove_marker(pub, &r->name);
 }
 

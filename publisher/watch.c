@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/base/failpoint.h"
+
 enum {
     BATCH = 256,
     BASE_MS = 200,
@@ -183,6 +185,7 @@ static int take_over(struct publisher *pub, struct part *p, struct err *e)
         return rc;
     if (p->next < low || p->next > high) /* none yet; retention; a new topic: sweeps repeat */
         p->next = low;
+    FAILPOINT("publish.fenced");
     known_release(&p->known);
     known_release(&p->owners);
     rc = bus_watermarks(pub->p.bus, pub->published, p->partition, &p->loaded, &p->load_end, e);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "platform/base/failpoint.h"
 #include "platform/base/file.h"
 #include "platform/base/log.h"
 #include "platform/base/text.h"
@@ -171,6 +172,7 @@ static int get_data(struct attempt *a, struct err *e)
         rc = snapshot_take(&s, &a->snapshot, a->snapshot_sha256, e);
     if (rc < 0)
         return rc;
+    FAILPOINT("attempt.snapshot");
     lines_add(a, json_pack("{s:s, s:I, s:I, s:s}", "event", "snapshot", "documents",
                            (json_int_t)a->snapshot.documents, "labels",
                            (json_int_t)a->snapshot.label_count, "sha256", a->snapshot_sha256));

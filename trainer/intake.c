@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/base/failpoint.h"
 #include "platform/base/log.h"
 #include "platform/base/text.h"
 #include "platform/blob/blob.h"
@@ -169,6 +170,7 @@ static int create_job(struct intake *in, const struct job_ref *r, struct job *jo
         (rc = blob_put(t->p.blob, key, "", 0, e)) < 0 ||
         (rc = key_run(r->owner, r->run, RUN_JOB, key, e)) < 0)
         return rc;
+    FAILPOINT("intake.marked");
     buf_init(&b, TRAINER_JSON_MAX);
     if ((rc = job_write(job, RECORD_JSON, &b, e)) == 0)
         rc = job_change(t, r, JOB_CREATED, JOB_CREATED, key, &b, e);
@@ -227,6 +229,7 @@ static int accept_job(struct intake *in, const struct job_ref *r, const struct b
             return rc;
         rc = create_job(in, r, job, sha256, e);
         if (rc == 0) {
+            FAILPOINT("intake.accepted");
             metric_add(in->t->m.jobs, 1, "accepted", NULL);
             announce(in, r, job);
             return 0;
@@ -322,6 +325,7 @@ static int step(struct intake *in, struct err *e)
     if (rc >= 0) {
         struct err late = ERR_INIT;
 
+        FAILPOINT("intake.done");
         committed = bus_commit(in->consumer, m->topic, m->partition, m->offset + 1, &late);
         if (committed < 0) /* it will come again, and be known */
             log_error("job.commit", &late, NULL);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "platform/base/failpoint.h"
 #include "platform/base/log.h"
 #include "platform/blob/blob.h"
 #include "platform/bus/bus.h"
@@ -245,6 +246,7 @@ int job_end(struct actor *a, const struct job_ref *r, enum job_state from, const
                   job_state_names[end->state], NULL);
     if (rc < 0)
         return rc;
+    FAILPOINT("run.ended");
     if (job_settle(a, r, job, end, e) < 0)
         log_error("run.settle", e, "owner", r->owner, "run", r->run, NULL);
     return 0;
@@ -265,6 +267,7 @@ int job_settle(struct actor *a, const struct job_ref *r, const struct job *job,
     job_status_put(a->t, r, &s);
     if ((rc = send_done(a, r, job, end, e)) < 0)
         return rc;
+    FAILPOINT("run.told");
     if (end->state == JOB_FINISHED) /* the publisher's to remove */
         return 0;
     if ((rc = key_open(r->owner, r->run, key, e)) < 0)

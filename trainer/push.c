@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "platform/base/failpoint.h"
 #include "platform/base/file.h"
 #include "platform/blob/blob.h"
 #include "platform/clock/clock.h"
@@ -131,8 +132,11 @@ int push_artifact(struct attempt *a, char sha256[SHA256_HEX], struct err *e)
     struct run_manifest m;
     int rc;
 
-    if ((rc = read_manifest(a, &m, e)) < 0 || (rc = push_files(a, &m, e)) < 0 ||
-        (rc = push_manifest(a, &m, sha256, e)) < 0)
+    if ((rc = read_manifest(a, &m, e)) < 0 || (rc = push_files(a, &m, e)) < 0)
         return rc;
+    FAILPOINT("attempt.files");
+    if ((rc = push_manifest(a, &m, sha256, e)) < 0)
+        return rc;
+    FAILPOINT("attempt.manifest");
     return attempt_look(a, e);
 }

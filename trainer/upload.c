@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "platform/base/failpoint.h"
 #include "platform/base/log.h"
 #include "platform/blob/blob.h"
 #include "platform/clock/clock.h"
@@ -80,6 +81,7 @@ static int send_it(struct attempt *a, int64_t step, struct err *e)
         return rc;
     if ((rc = blob_put_file(a->t->p.blob, key, path, e)) < 0)
         return rc;
+    FAILPOINT("attempt.checkpoint");
     drop_older(a, step);
     return 0;
 }

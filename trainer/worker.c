@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/base/failpoint.h"
 #include "platform/base/file.h"
 #include "platform/base/log.h"
 #include "platform/base/text.h"
@@ -127,6 +128,7 @@ static enum attempt_outcome attempt_run(struct attempt *a, struct err *e)
     }
     if (race == RACES)
         return ATTEMPT_AGAIN;
+    FAILPOINT("worker.begun");
     metric_add(a->t->m.attempts, 1, NULL);
     if (snprintf(a->folder, sizeof a->folder, "%s/runs/%s.%s.%llu", a->t->o.work, a->ref.owner,
                  a->ref.run, (unsigned long long)a->n) >= (int)sizeof a->folder - 512) {

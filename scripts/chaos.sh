@@ -1,0 +1,33 @@
+#!/bin/bash
+# chaos.sh [--minutes N] [--seed S] [--defect NAME]: real servers and the built programs, killed, stopped
+# and starved for N minutes (5); then every acknowledged record and job is accounted for. The same seed is the
+# same schedule of faults. Exit 1: a violation, whose log and folder stay.
+# --defect: the programs have a planted defect (ingest.forgets, publish.again), which must be found.
+# TRIPLINE_CHAOS_BUILD names a build that is there already.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+build=${TRIPLINE_CHAOS_BUILD:-}
+if [ -z "$build" ]; then
+    build=$ROOT/build
+    "$ROOT/scripts/setup.sh"
+    "$ROOT/scripts/build.sh" chaos
+fi
+
+folder=$(mktemp -d "${TMPDIR:-/tmp}/tripline-chaos-XXXXXX")
+clean_up() { # also after a death of the driver: its programs die with it, its servers do not
+    "$ROOT/scripts/servers.sh" kill "$folder/servers" >/dev/null 2>&1 || true
+    umount -l "$folder/trainer-1" 2>/dev/null || true
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+cd "$ROOT"
+rc=0
+"$build/bin/chaos" --programs "$build/bin" --scripts "$ROOT/scripts" --folder "$folder" "$@" || rc=$?
+clean_up
+if [ $rc = 0 ]; then
+    rm -rf --one-file-system -- "$folder"
+else
+    rm -rf --one-file-system -- "$folder/servers/kafka" "$folder/servers/settings"
+    say "chaos: logs and objects stay in $folder"
+fi
+exit $rc

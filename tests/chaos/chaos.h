@@ -1,0 +1,117 @@
+/*
+ * A deployment under fire: real servers, the built programs, a schedule of faults
+ * that the seed decides, load, and at the end the oracle's verdict. The rooms:
+ *
+ *   servers.c  Kafka, S3, Redis of this run, and their deaths     topics.c  Kafka's administration
+ *   procs.c    our programs and who supervises them               proxy.c   before S3
+ *   load.c     documents and jobs, and what was acknowledged      faults.c  the schedule
+ *   oracle.c, oracle_runs.c  what must be true at the end         main.c    from begin to end
+ *
+ * Only processes that this program started, and those whose id and start time servers.sh wrote into
+ * this run's folder, are ever signalled. All but load.c and proxy.c belongs to the main thread.
+ */
+#ifndef TESTS_CHAOS_CHAOS_H
+#define TESTS_CHAOS_CHAOS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "platform/clock/clock.h"
+#include "tests/chaos/oracle.h"
+
+#define OWNER "chaos"
+
+struct chaos {
+    /* asked for */
+    double minutes;
+    uint64_t seed;
+    const char *programs; /* the folder of the built programs */
+    const char *scripts;
+    const char *defect; /* planted into the programs; NULL: none */
+    char folder[200];   /* of this run */
+
+    struct clock *clock;
+    struct bus *bus;
+    struct blob *blob; /* the server itself, without the proxy */
+    struct keys keys;
+    int proxy_port;
+    int64_t start_ms;
+    FILE *log; /* folder/faults.log */
+    struct oracle oracle;
+    struct stream streams[STREAMS_MAX]; /* 0 steady, 1 fickle, then those made on the way */
+    int stream_count;
+};
+extern struct chaos chaos;
+
+_Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A line of the fault log, with the time since the begin. */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int64_t now_ms(void);
+const char *path_of(const char *name); /* in this run's folder; valid for eight calls */
+/* Counter-based: the i-th number of a seed. */
+uint64_t draw(uint64_t seed, uint64_t i);
+
+/* --- servers.c ------------------------------------------------------------------------------ */
+void servers_start(void);               /* fresh ones; sets this process's environment */
+void servers_open(void);                /* proxy, buckets, ports */
+bool server_kill(const char *name);     /* SIGKILL, at once; false: it isn't there */
+pid_t server_restart(const char *name); /* in the background: see command_ended */
+bool redis_flush(void);
+void servers_stop(void);
+/* True once the command has ended; a failure ends the run. */
+bool command_ended(pid_t pid, const char *what);
+void command_run(const char *const *argv); /* and waits; its output goes to folder/commands.log */
+
+/* --- topics.c: false and nothing said when the broker does not answer; they may be tried again --
+ */
+bool topic_create(const char *dataset, int partitions);
+bool topic_delete(const char *dataset);
+bool topic_grow(const char *dataset, int partitions);
+
+/* --- procs.c -------------------------------------------------------------------------------- */
+enum role { INGEST, TRAINER, PUBLISHER, ROLES };
+struct proc {
+    const char *name;
+    enum role role;
+    bool second;  /* of the other deployment: started only by a fault */
+    bool limited; /* RLIMIT_FSIZE stands in for a full disk */
+    pid_t pid;    /* 0: not running */
+    bool wanted, draining, killed;
+    int64_t start_at_ms;
+    char armed[64];   /* failpoint:count of this life */
+    int lives, exits; /* exits: by itself, with a status that isn't 0 */
+};
+enum { PROCS = 8 };
+extern struct proc procs[PROCS];
+void procs_start(void); /* all but the second deployment's */
+void procs_tick(void);  /* takes note of deaths, starts what is wanted */
+void proc_kill(struct proc *p);
+void proc_arm(struct proc *p, const char *failpoint, int count); /* kill; the next life has it */
+pid_t child_of(pid_t parent);
+void procs_drain(void); /* all end by SIGTERM, for good */
+void procs_kill(void);
+long failpoint_deaths(const char *name);
+
+/* --- load.c --------------------------------------------------------------------------------- */
+void load_start(void);
+void load_stop(void);                /* and waits for the last answers */
+void load_hold(int stream, bool on); /* on: returns when nothing of it is under way */
+void load_new_life(int stream);      /* while held */
+size_t load_awaits(int stream);      /* acknowledged in this life and not in S3 yet */
+int load_stream(const char *dataset, int partitions); /* its number */
+/* After load_stop. */
+const struct sent *load_sent(size_t *n);
+struct asked *load_jobs(size_t *n);
+size_t load_open_jobs(void); /* acknowledged and without an end */
+
+/* --- faults.c ------------------------------------------------------------------------------- */
+void faults_plan(void);
+void faults_tick(bool stop); /* stop: begins no new one */
+bool faults_over(void);
+void faults_print(FILE *to);
+bool disk_set_up(void); /* a small file system for one trainer; false: RLIMIT_FSIZE instead */
+void disk_take_down(void);
+
+#endif
