@@ -24,11 +24,11 @@ import tempfile
 
 RECIPES = {
     "default": {},
-    "multi-similarity": {"loss": "multi-similarity"},
-    "supcon": {"loss": "supcon"},
-    "triplet-.1": {"loss": "triplet", "margin": "0.1"},
-    "triplet-.2": {"loss": "triplet", "margin": "0.2"},
-    "multiple-negatives": {"loss": "multiple-negatives"},
+    "multi-similarity": {"loss": "multi-similarity", "learning_rate": "5e-5"},
+    "supcon": {"loss": "supcon", "learning_rate": "5e-5"},
+    "triplet-.1": {"loss": "triplet", "margin": "0.1", "learning_rate": "5e-5"},
+    "triplet-.2": {"loss": "triplet", "margin": "0.2", "learning_rate": "5e-5"},
+    "multiple-negatives": {"loss": "multiple-negatives", "learning_rate": "5e-5"},
     "batch-semi-hard": {"loss": "batch-semi-hard", "learning_rate": "2e-5"},
 }
 FIGURES = ("map_at_k", "precision_at_1")

@@ -48,7 +48,7 @@ table() { # table BEFORE.json AFTER.json: retrieval over the held-out documents
 if [ -n "$local_only" ]; then
     step "Before: the backbone as it is"
     "$tripline" eval "$backbone" "$work/test.csv" --k 20 --json >"$work/before.json"
-    step "Fine-tuning with triplets built on the fly, $EPOCHS epochs"
+    step "Fine-tuning on pairs mined from each batch, $EPOCHS epochs"
     rm -rf "$work/local"
     "$tripline" fit --local --train "$work/train.csv" --model "$backbone" --out "$work/local" \
         --epochs "$EPOCHS" --seed 1
