@@ -120,12 +120,30 @@ static void check(struct kafka_consumer *c, rd_kafka_resp_err_t err)
     kafka_fail(&c->h, err, NULL, &c->failure, "assigning %zu partitions", c->held_count);
 }
 
+/*
+ * A partition that an assignment stops is still called started until its fetcher's answer has come
+ * back through the queue of librdkafka's main thread. A second assignment before that stops it
+ * twice, and the second answer aborts the process (librdkafka 2.0.2). Two questions through the
+ * same queue wait for it: the first comes behind the request to stop, the second behind its answer.
+ */
+static rd_kafka_resp_err_t assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *to)
+{
+    rd_kafka_resp_err_t err = rd_kafka_assign(rk, to);
+    rd_kafka_topic_partition_list_t *list;
+    int i;
+
+    for (i = 0; i < 2; i++)
+        if (!rd_kafka_assignment(rk, &list))
+            rd_kafka_topic_partition_list_destroy(list);
+    return err;
+}
+
 /* Makes librdkafka fetch exactly the partitions that have a position, from there. */
 static void apply(struct kafka_consumer *c)
 {
     rd_kafka_topic_partition_list_t *list = placed(c, false);
 
-    check(c, rd_kafka_assign(c->h.rk, list));
+    check(c, assign(c->h.rk, list));
     rd_kafka_topic_partition_list_destroy(list);
     list = placed(c, true);
     if (list->cnt)
@@ -165,7 +183,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     }
     tell(c, false, rd_kafka_assignment_lost(rk));
     release_held(c);
-    check(c, rd_kafka_assign(rk, NULL));
+    check(c, assign(rk, NULL));
 }
 
 static int configure(rd_kafka_conf_t *conf, const struct bus_consumer_options *o, struct err *e)

@@ -102,6 +102,44 @@ static void a_missing_broker_is_an_error_in_time(void **state)
     assert_true(clock_mono_ms(s->clock) - began < 20000);
 }
 
+static void count_assigned(void *arg, const struct bus_partition *list, size_t n)
+{
+    *(size_t *)arg = n;
+}
+
+/* Each seek is an assignment of all partitions; that they follow each other at once is no harm. */
+static void seeks_may_follow_each_other_at_once(void **state)
+{
+    enum { PARTITIONS = 12, ROUNDS = 1500 };
+    struct bus_suite *s = *state;
+    char topic[80], group[80];
+    const char *topics[] = {topic};
+    struct bus_topic t = {topic, PARTITIONS, NULL};
+    size_t assigned = 0;
+    struct bus_consumer_options o = {.group = group,
+                                     .topics = topics,
+                                     .topic_count = 1,
+                                     .rebalance = {count_assigned, NULL, &assigned}};
+    int64_t until = clock_mono_ms(s->clock) + s->patience_ms;
+    struct bus_message *got = NULL;
+    struct bus_consumer *c = NULL;
+    int i;
+
+    snprintf(topic, sizeof topic, "%s-seeks", s->prefix);
+    snprintf(group, sizeof group, "%s-seeks", s->prefix);
+    ok(bus_create_topics(s->bus, &t, 1, &e));
+    ok(bus_consumer_open(s->bus, &o, &c, &e));
+    while (assigned < PARTITIONS && clock_mono_ms(s->clock) < until)
+        ok(bus_poll(c, 100, &got, &e));
+    assert_int_equal(assigned, PARTITIONS);
+    for (i = 0; i < ROUNDS; i++) {
+        ok(bus_seek(c, topic, i % PARTITIONS, 0, &e));
+        ok(bus_poll(c, 0, &got, &e));
+        assert_null(got);
+    }
+    bus_consumer_free(c);
+}
+
 static void wrong_settings_are_refused(void **state)
 {
     struct bus_suite *s = *state;
@@ -133,6 +171,7 @@ static void grants_what_it_can(void **state)
 
 static const struct CMUnitTest own_cases[] = {
     cmocka_unit_test(a_missing_broker_is_an_error_in_time),
+    cmocka_unit_test(seeks_may_follow_each_other_at_once),
     cmocka_unit_test(wrong_settings_are_refused),
     cmocka_unit_test(grants_what_it_can),
 };
