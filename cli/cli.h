@@ -44,6 +44,6 @@ int cli_print(const struct buf *b, struct err *e);
 
 extern const struct cli_command cmd_backbone, cmd_cancel, cmd_encode, cmd_eval, cmd_fit,
     cmd_inspect, cmd_login, cmd_logs, cmd_metrics, cmd_owner, cmd_pull, cmd_push, cmd_rejected,
-    cmd_runs, cmd_status, cmd_watch;
+    cmd_runs, cmd_status, cmd_validate, cmd_watch;
 
 #endif

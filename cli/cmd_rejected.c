@@ -1,6 +1,8 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/events.h"
+#include "cli/replay.h"
 #include "platform/base/text.h"
 #include "platform/bus/bus.h"
 
@@ -9,6 +11,8 @@
 struct rejected_options {
     struct client_options client;
     bool json;
+    const char *out, *replay; /* files, or NULL */
+    FILE *to;                 /* --out */
     const char *dataset;
     char topic[KEY_MAX]; /* of the dataset */
     int64_t shown;
@@ -19,6 +23,17 @@ static const struct option_row rows[] = {
      .type = OPTION_FLAG,
      .offset = offsetof(struct rejected_options, json),
      .help = "one JSON object a line"},
+    {.name = "out",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct rejected_options, out),
+     .value = "FILE",
+     .help = "write them there, a JSON object a line, to be repaired"},
+    {.name = "replay",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct rejected_options, replay),
+     .value = "FILE",
+     .help = "send the documents of such a file back; what was sent back before, or sent anew, is "
+             "left out"},
     CLIENT_ROWS(rejected_options),
 };
 
@@ -72,23 +87,35 @@ static void put_text(const struct bus_message *m, struct buf *b)
     buf_printf(b, "%s\n", n < m->value_len ? " ..." : "");
 }
 
+static int write_line(const struct buf *b, const struct rejected_options *o, struct err *e)
+{
+    int rc = buf_check(b, o->out, e);
+
+    if (rc == 0 && fwrite(b->data, 1, b->len, o->to) != b->len)
+        rc = err_errno(e, ERR_IO, "%s", o->out);
+    return rc;
+}
+
 static int show(void *arg, const struct bus_message *m, struct err *e)
 {
     struct rejected_options *o = arg;
     const struct bus_header *topic = header_of(m, HEADER_REJECT_TOPIC);
     struct buf b;
-    int rc;
+    int rc = 0;
 
     if (!topic || topic->value_len != strlen(o->topic) ||
         memcmp(topic->value, o->topic, topic->value_len) != 0)
         return 0;
     buf_init(&b, (size_t)256 << 20);
-    if (o->json)
+    if (o->to)
+        rc = replay_put(m, &b, e);
+    else if (o->json)
         put_json(m, &b);
     else
         put_text(m, &b);
     o->shown++;
-    rc = cli_print(&b, e);
+    if (rc == 0)
+        rc = o->to ? write_line(&b, o, e) : cli_print(&b, e);
     buf_release(&b);
     return rc;
 }
@@ -103,13 +130,58 @@ static int show_all(struct client *c, struct rejected_options *o, struct err *e)
         (rc = events_open(&v, c, TOPIC_REJECTED, true, e)) == 0)
         rc = events_look(&v, show, o, e);
     events_release(&v);
-    if (rc == 0 && !o->json && o->shown == 0) {
-        buf_init(&b, 1024);
+    if (rc < 0 || o->json || (!o->to && o->shown > 0))
+        return rc;
+    buf_init(&b, 1024);
+    if (o->shown == 0)
         buf_printf(&b, "no rejected documents of %s\n", o->dataset);
-        rc = cli_print(&b, e);
-        buf_release(&b);
-    }
+    else
+        buf_printf(&b, "%lld rejected documents of %s in %s\n", (long long)o->shown, o->dataset,
+                   o->out);
+    rc = cli_print(&b, e);
+    buf_release(&b);
     return rc;
+}
+
+static int write_all(struct client *c, struct rejected_options *o, struct err *e)
+{
+    int rc;
+
+    if (!(o->to = fopen(o->out, "we")))
+        return err_errno(e, ERR_IO, "%s", o->out);
+    rc = show_all(c, o, e);
+    if (fclose(o->to) != 0 && rc >= 0)
+        rc = err_errno(e, ERR_IO, "%s", o->out);
+    return rc;
+}
+
+static int replay(struct client *c, struct rejected_options *o, struct err *e)
+{
+    struct replay_result r;
+    struct buf b;
+    int rc;
+
+    if ((rc = topic_docs(&c->keys, c->owner, o->dataset, o->topic, e)) < 0 ||
+        (rc = replay_file(c, o->topic, o->replay, &r, e)) < 0)
+        return rc;
+    buf_init(&b, 1024);
+    buf_printf(&b,
+               o->json ? "{\"lines\":%lld,\"replayed_before\":%lld,\"sent\":%lld,"
+                         "\"superseded\":%lld}\n"
+                       : "%lld lines: %lld sent back before, %lld sent back now, %lld left out: "
+                         "sent anew since\n",
+               (long long)r.lines, (long long)r.replayed, (long long)r.sent,
+               (long long)r.superseded);
+    rc = cli_print(&b, e);
+    buf_release(&b);
+    return rc;
+}
+
+static int work(struct client *c, struct rejected_options *o, struct err *e)
+{
+    if (o->out && o->replay)
+        return err_set(e, ERR_USAGE, "rejected: either --out or --replay");
+    return o->replay ? replay(c, o, e) : o->out ? write_all(c, o, e) : show_all(c, o, e);
 }
 
 static int run(const struct cli_command *self, int argc, char **argv, struct err *e)
@@ -126,7 +198,7 @@ static int run(const struct cli_command *self, int argc, char **argv, struct err
     o.dataset = argv[0];
     if ((rc = client_open(&c, &o.client, SETTINGS_KAFKA, e)) == 0 &&
         (rc = client_need_owner(&c, e)) == 0)
-        rc = show_all(&c, &o, e);
+        rc = work(&c, &o, e);
     client_release(&c);
     return rc;
 }
@@ -134,8 +206,10 @@ static int run(const struct cli_command *self, int argc, char **argv, struct err
 const struct cli_command cmd_rejected = {
     .name = "rejected",
     .summary = "Documents that ingest refused, with the reasons.",
-    .usage = "rejected DATASET [--json]",
-    .examples = "  tripline rejected intents\n  tripline rejected intents --json | jq -r .reason\n",
+    .usage = "rejected DATASET [--json | --out FILE | --replay FILE]",
+    .examples = "  tripline rejected intents\n  tripline rejected intents --json | jq -r .reason\n"
+                "  tripline rejected intents --out refused.jsonl   # edit it, then:\n"
+                "  tripline rejected intents --replay refused.jsonl\n",
     .options = rows,
     .option_count = sizeof rows / sizeof rows[0],
     .run = run,

@@ -5,9 +5,9 @@
 #include "cli/client.h"
 
 static const struct cli_command *const commands[] = {
-    &cmd_push,    &cmd_fit,      &cmd_runs,  &cmd_status,   &cmd_logs, &cmd_metrics,
-    &cmd_cancel,  &cmd_pull,     &cmd_watch, &cmd_rejected, &cmd_eval, &cmd_encode,
-    &cmd_inspect, &cmd_backbone, &cmd_login, &cmd_owner,
+    &cmd_push,   &cmd_fit,     &cmd_runs,     &cmd_status,   &cmd_logs,     &cmd_metrics,
+    &cmd_cancel, &cmd_pull,    &cmd_watch,    &cmd_rejected, &cmd_validate, &cmd_eval,
+    &cmd_encode, &cmd_inspect, &cmd_backbone, &cmd_login,    &cmd_owner,
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -281,7 +281,7 @@ static int check_uri(const char *uri, const char *owner, const char *path, struc
 {
     const char *key;
 
-    if (!uri || key_of_uri(uri, NULL, owner, &key))
+    if (!uri || !owner || key_of_uri(uri, NULL, owner, &key))
         return 0;
     return err_set(e, ERR_FORMAT, "%suri: '%.120s' is not an object under owners/%s/", path, uri,
                    owner);

@@ -96,6 +96,8 @@ int key_transaction(const struct keys *k, const char *instance, char out[KEY_MAX
 #define CONTROL_SEAL            "seal"
 /* Written by ingest into a segment, one per uri of a document: "<sha256> <size> <key>". */
 #define HEADER_URI              "tripline-uri"
+/* Of a rejected message that was sent again, to the partition it came from: its first offset. */
+#define HEADER_REPLAY           "tripline-replay"
 #define HEADER_REJECT_CODE      "tripline-reject-code"   /* err_name */
 #define HEADER_REJECT_REASON    "tripline-reject-reason" /* one line */
 #define HEADER_REJECT_TOPIC     "tripline-reject-topic"

@@ -1,7 +1,10 @@
-/* read_topic TOPIC: every record that is there, "partition key header=value ... body", a line each.
+/*
+ * read_topic TOPIC: every record that is there, "partition key header=value ... body", a line each.
+ * read_topic --send TOPIC KEY VALUE: sends one, unchecked.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "platform/bus/bus.h"
@@ -34,6 +37,25 @@ static int64_t count_records(struct bus *bus, const char *topic, struct err *e)
     return all;
 }
 
+static int send_one(struct bus *bus, char **argv, struct err *e)
+{
+    const struct bus_producer_options o = {0};
+    const struct bus_message m = {.topic = argv[0],
+                                  .partition = -1,
+                                  .key = argv[1],
+                                  .key_len = strlen(argv[1]),
+                                  .value = argv[2],
+                                  .value_len = strlen(argv[2])};
+    struct bus_producer *p = NULL;
+    int rc;
+
+    if ((rc = bus_producer_open(bus, &o, NULL, NULL, &p, e)) == 0 &&
+        (rc = bus_send(p, &m, NULL, e)) == 0)
+        rc = bus_flush(p, 10000, e);
+    bus_producer_free(p);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     struct bus_kafka_options k = {.brokers = getenv("TRIPLINE_KAFKA")};
@@ -49,8 +71,13 @@ int main(int argc, char **argv)
     int rc;
 
     snprintf(group, sizeof group, "read-topic-%d", (int)getpid());
-    if ((rc = clock_real(&clock, &e)) < 0 || (rc = bus_kafka(&bus, &k, clock, &e)) < 0 ||
-        (left = count_records(bus, topics[0], &e)) < 0 ||
+    if ((rc = clock_real(&clock, &e)) < 0 || (rc = bus_kafka(&bus, &k, clock, &e)) < 0)
+        goto done;
+    if (argc == 5 && !strcmp(argv[1], "--send")) {
+        left = send_one(bus, argv + 2, &e) < 0;
+        goto done;
+    }
+    if ((left = count_records(bus, topics[0], &e)) < 0 ||
         (rc = bus_consumer_open(bus, &o, &c, &e)) < 0)
         goto done;
     while (left > 0 && (rc = bus_poll(c, 10000, &m, &e)) > 0) {
