@@ -1,4 +1,5 @@
 #include "ingest/ingest_int.h"
+#include "platform/base/plant.h"
 
 #include <string.h>
 
@@ -256,6 +257,8 @@ int chain_find(struct ingest *in, struct part *p, int64_t hint, struct err *e)
     int64_t next;
     int rc;
 
+    if (PLANTED(CHAIN_NOT_REREAD) && c->known)
+        return 0;
     if ((rc = find_incarnation(in, p, e)) < 0)
         return rc;
     if (!c->known &&

@@ -1,0 +1,208 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ingest/ingest.h"
+#include "tests/sim/sim.h"
+
+enum {
+    STREAM_SEAT = 1000,
+    STREAMS = 16 /* of one life */,
+    FOR_MS = 120000,
+    SLOW_MS = 20000,
+    AWAY_MS = 600000,
+    RESTART_MS = 15000,
+    SKEW_MS = 300000
+};
+
+void node_die(struct node *n)
+{
+    n->dead = true;
+}
+
+static uint64_t draw(struct node *n, uint64_t below)
+{
+    return fate_below(n->w, n->stream + 3, n->drawn++, below);
+}
+
+static int64_t for_ms(struct node *n, int64_t most)
+{
+    return (int64_t)draw(n, (uint64_t)(most >> draw(n, 6))) + 1;
+}
+
+/* Weighted by the seed's mix; FAULT_NONE where the call can't have the one that is drawn. */
+static enum fault choose(struct node *n, unsigned can)
+{
+    const struct world *w = n->w;
+    uint32_t at = (uint32_t)draw(n, w->weight_sum ? w->weight_sum : 1);
+    int k;
+
+    for (k = FAULT_NONE + 1; k < FAULT_CALLS; k++) {
+        if (at < w->weights[k])
+            return can >> k & 1 ? (enum fault)k : FAULT_NONE;
+        at -= w->weights[k];
+    }
+    return FAULT_NONE;
+}
+
+#define CAN_ALWAYS                                                                                 \
+    (1u << FAULT_SLOW | 1u << FAULT_FAIL | 1u << FAULT_CUT | 1u << FAULT_PAUSE |                   \
+     1u << FAULT_CRASH_BEFORE | 1u << FAULT_CRASH_AFTER | 1u << FAULT_SKEW | 1u << FAULT_DRAIN)
+
+static enum fault befalls(struct node *n, const char *call, const char *what, unsigned can)
+{
+    struct world *w = n->w;
+    uint64_t call_number = n->calls++;
+    uint32_t rate = strcmp(call, "poll") == 0 ? w->poll_rate : w->rate;
+    uint64_t id = (uint64_t)n->stream << 32 | call_number;
+    char where[700];
+    enum fault f;
+
+    if (w->quiet || fate_below(w, n->stream, call_number, 100000) >= rate)
+        return FAULT_NONE;
+    if (!(f = choose(n, can | CAN_ALWAYS)))
+        return f;
+    snprintf(where, sizeof where, "%s/%llu %s", n->seat->name, (unsigned long long)n->seat->lives,
+             call);
+    return fate_fires(w, id, f, where, what) ? f : FAULT_NONE;
+}
+
+static int no_answer(struct err *e, const char *why)
+{
+    return err_set(e, ERR_PEER, "%s", why);
+}
+
+static void slow(struct node *n)
+{
+    clock_sleep_ms(n->w->clock, for_ms(n, SLOW_MS));
+}
+
+/* Those that concern the process, not the call. */
+static void befallen(struct node *n, enum server s, enum fault f)
+{
+    int64_t now = world_now(n->w);
+
+    switch (f) {
+    case FAULT_CUT:
+        n->cut_until_ms[s] = now + for_ms(n, FOR_MS);
+        break;
+    case FAULT_PAUSE:
+        n->paused_until_ms = now + for_ms(n, FOR_MS);
+        break;
+    case FAULT_SKEW:
+        n->skew_ms = (int64_t)draw(n, 2 * SKEW_MS) - SKEW_MS;
+        break;
+    case FAULT_DRAIN:
+        n->stopping = true;
+        break;
+    case FAULT_CRASH_BEFORE:
+        node_die(n);
+        break;
+    default:
+        break;
+    }
+}
+
+int node_enter(struct node *n, enum server s, const char *call, const char *what, unsigned can,
+               enum fault *f, struct err *e)
+{
+    struct world *w = n->w;
+
+    *f = FAULT_NONE;
+    node_gate(n);
+    if (n->dead)
+        return no_answer(e, "dead");
+    *f = befalls(n, call, what, can);
+    befallen(n, s, *f);
+    if (*f == FAULT_SLOW && draw(n, 2) == 0) {
+        slow(n);
+        *f = FAULT_NONE; /* else behind its effect */
+    }
+    if (s == SERVER_BLOB && world_now(w) < w->slow_until_ms)
+        clock_sleep_ms(w->clock, for_ms(n, SLOW_MS));
+    node_gate(n);
+    if (n->dead)
+        return no_answer(e, "dead");
+    if (can & CALL_LOCAL)
+        return 0;
+    if (!w->quiet && (world_now(w) < w->down_until_ms[s] || world_now(w) < n->cut_until_ms[s]))
+        return no_answer(e, "unreachable");
+    return *f == FAULT_FAIL ? no_answer(e, "planted failure") : 0;
+}
+
+int node_leave(struct node *n, enum fault f, int rc, struct err *e)
+{
+    if (f == FAULT_SLOW)
+        slow(n);
+    if (f == FAULT_CRASH_AFTER)
+        node_die(n);
+    node_gate(n);
+    if (n->dead)
+        return no_answer(e, "dead");
+    return f == FAULT_LOST && rc >= 0 ? no_answer(e, "planted lost answer") : rc;
+}
+
+/* --- seats --- */
+
+static int run_ingest(struct node *n, struct err *e)
+{
+    const struct ingest_ports p = {.clock = &n->clock, .bus = &n->bus, .blob = &n->blob};
+    struct ingest_options o;
+    struct ingest *in = NULL;
+    int rc;
+
+    ingest_options_init(&o);
+    o.segment_records = 2 + (int64_t)fate_below(n->w, STREAM_SEAT, 1, 20);
+    if ((rc = ingest_new(&in, &o, &p, e)) == 0)
+        rc = ingest_run(in, e);
+    ingest_free(in);
+    return rc;
+}
+
+static void live(struct seat *s)
+{
+    struct world *w = s->w;
+    struct node n = {.w = w, .seat = s};
+    struct err e = ERR_INIT;
+    int rc = 0;
+
+    n.stream = STREAM_SEAT + (uint32_t)(s->number * 4096 + (int)(s->lives % 4096) + 1) * STREAMS;
+    node_clock_init(&n);
+    node_stores_init(&n);
+    node_bus_init(&n);
+    s->node = &n;
+    world_trace(w, "%s/%llu begins", s->name, (unsigned long long)s->lives);
+    if (s->service == INGEST)
+        rc = run_ingest(&n, &e);
+    world_trace(w, "%s/%llu %s%s%s", s->name, (unsigned long long)s->lives,
+                n.dead       ? "is dead"
+                : n.stopping ? "has drained"
+                             : "ended",
+                rc < 0 ? ": " : "", rc < 0 ? e.text : "");
+    if (!n.dead && !n.stopping)
+        world_violation(w, "%s ended by itself: %s", s->name, rc < 0 ? e.text : "without an error");
+    if (n.stopping && !n.dead && rc < 0 && err_class(rc) == ERR_CLASS_STOP)
+        world_violation(w, "%s could not drain: %s", s->name, e.text);
+    s->node = NULL;
+}
+
+void seat_main(void *seat)
+{
+    struct seat *s = seat;
+    struct world *w = s->w;
+    uint32_t stream = STREAM_SEAT + (uint32_t)s->number;
+    int64_t away;
+
+    for (; !w->closing; s->lives++) {
+        live(s);
+        if (w->closing)
+            break;
+        away = (int64_t)fate_below(w, stream, s->lives, w->quiet ? 1000 : RESTART_MS);
+        if (fate_event(w, stream, s->lives, FAULT_LEAVE, 6, s->name))
+            away += (int64_t)fate_below(w, stream, s->lives + 1000000, AWAY_MS);
+        for (; away > 0 && !w->closing; away -= 5000)
+            clock_sleep_ms(w->clock, away < 5000 ? away : 5000);
+        if (w->quiet)
+            continue;
+    }
+}

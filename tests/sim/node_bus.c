@@ -1,0 +1,317 @@
+/*
+ * A process's messages. Consumers and producers are the world's, told to come
+ * back through the node. What a producer sends is with Kafka once it is flushed
+ * or some time has passed; a crash before that loses it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "platform/bus/bus_int.h"
+#include "tests/sim/sim.h"
+
+enum { LINGER_MS = 2000 };
+
+#define LOST  (1u << FAULT_LOST)
+#define TWICE (1u << FAULT_TWICE)
+
+#define ENTER(the_bus, what, can)                                                                  \
+    struct node *n = (struct node *)(void *)((char *)(the_bus)-offsetof(struct node, bus));        \
+    const struct bus_ops *const real = n->w->bus->ops;                                             \
+    enum fault f;                                                                                  \
+    int rc = node_enter(n, SERVER_BUS, __func__ + 2, what, can, &f, e);                            \
+    (void)real;                                                                                    \
+    if (rc < 0)                                                                                    \
+    return rc
+
+#define CALL(call)                                                                                 \
+    do {                                                                                           \
+        rc = call;                                                                                 \
+        if (f == FAULT_TWICE)                                                                      \
+            rc = call;                                                                             \
+        return node_leave(n, f, rc, e);                                                            \
+    } while (0)
+
+static struct node *node_of(struct bus *b)
+{
+    return (struct node *)(void *)((char *)b - offsetof(struct node, bus));
+}
+
+/* --- what is not with Kafka yet --- */
+
+static struct outbox *outbox_of(struct node *n, const struct bus_producer *p)
+{
+    struct outbox *o;
+
+    for (o = n->outboxes; o && o->producer != p; o = o->next)
+        ;
+    return o; /* NULL: a transactional producer */
+}
+
+static void deliver(struct node *n, struct outbox *o)
+{
+    struct unsent *u;
+    struct err e = ERR_INIT;
+
+    while ((u = o->first)) {
+        o->first = u->next;
+        (void)n->w->bus->ops->send(o->producer, u->m, u->token, &e); /* flush reports it */
+        free(u->m);
+        free(u);
+    }
+    o->last = &o->first;
+}
+
+static void drop(struct outbox *o)
+{
+    struct unsent *u;
+
+    while ((u = o->first)) {
+        o->first = u->next;
+        free(u->m);
+        free(u);
+    }
+    o->last = &o->first;
+}
+
+static void linger(struct node *n)
+{
+    struct outbox *o;
+
+    for (o = n->outboxes; o; o = o->next)
+        if (o->first && world_now(n->w) - o->since_ms >= LINGER_MS)
+            deliver(n, o);
+}
+
+/* --- consumers --- */
+
+static int n_consumer(struct bus *b, const struct bus_consumer_options *o,
+                      struct bus_consumer **out, struct err *e)
+{
+    ENTER(b, o->group, CALL_LOCAL);
+    if ((rc = real->consumer(n->w->bus, o, out, e)) == 0)
+        (*out)->bus = b;
+    return rc;
+}
+
+/* A member that died stays one until its session is over. */
+static void n_consumer_free(struct bus_consumer *c)
+{
+    struct node *n = node_of(c->bus);
+    struct world *w = n->w;
+
+    if (!n->dead) {
+        w->bus->ops->consumer_free(c);
+        return;
+    }
+    w->graves = realloc(w->graves, (w->grave_count + 1) * sizeof *w->graves);
+    if (!w->graves)
+        abort();
+    w->graves[w->grave_count++] = c;
+}
+
+/* One look, and another one later: the bus in memory would look every few milliseconds. */
+static int n_poll(struct bus_consumer *c, int timeout_ms, struct bus_message **out, struct err *e)
+{
+    *out = NULL;
+    c->failed.topic = NULL;
+    ENTER(c->bus, "", 0);
+    linger(n);
+    rc = real->poll(c, 0, out, e);
+    if (rc == 0 && timeout_ms > 0) {
+        clock_sleep_ms(&n->clock, timeout_ms);
+        if (n->dead)
+            return err_set(e, ERR_PEER, "dead");
+        rc = real->poll(c, 0, out, e);
+    }
+    if (f == FAULT_CRASH_AFTER)
+        node_die(n);
+    return rc;
+}
+static void n_message_free(struct bus_consumer *c, struct bus_message *m)
+{
+    node_of(c->bus)->w->bus->ops->message_free(c, m);
+}
+static int n_seek(struct bus_consumer *c, const char *topic, int32_t partition, int64_t offset,
+                  struct err *e)
+{
+    ENTER(c->bus, topic, LOST | TWICE);
+    CALL(real->seek(c, topic, partition, offset, e));
+}
+static int n_pause(struct bus_consumer *c, const char *topic, int32_t partition, bool paused,
+                   struct err *e)
+{
+    ENTER(c->bus, topic, LOST | TWICE);
+    CALL(real->pause(c, topic, partition, paused, e));
+}
+static int n_committed(struct bus_consumer *c, const char *topic, int32_t partition,
+                       int64_t *offset, struct err *e)
+{
+    ENTER(c->bus, topic, LOST);
+    CALL(real->committed(c, topic, partition, offset, e));
+}
+static int n_commit(struct bus_consumer *c, const char *topic, int32_t partition, int64_t offset,
+                    struct err *e)
+{
+    ENTER(c->bus, topic, LOST | TWICE);
+    CALL(real->commit(c, topic, partition, offset, e));
+}
+
+/* --- questions --- */
+
+static int n_watermarks(struct bus *b, const char *topic, int32_t partition, int64_t *low,
+                        int64_t *high, struct err *e)
+{
+    ENTER(b, topic, LOST);
+    CALL(bus_watermarks(n->w->bus, topic, partition, low, high, e));
+}
+static int n_partitions(struct bus *b, const char *topic, int *count, struct err *e)
+{
+    ENTER(b, topic, LOST);
+    CALL(bus_partitions(n->w->bus, topic, count, e));
+}
+static int n_read_at(struct bus *b, const char *topic, int32_t partition, int64_t offset,
+                     struct bus_message **out, struct err *e)
+{
+    *out = NULL;
+    ENTER(b, topic, 0);
+    rc = bus_read_at(n->w->bus, topic, partition, offset, out, e);
+    if (f != FAULT_CRASH_AFTER)
+        return rc;
+    if (rc > 0)
+        bus_read_free(n->w->bus, *out);
+    *out = NULL;
+    return node_leave(n, f, rc, e);
+}
+static void n_read_free(struct bus *b, struct bus_message *m)
+{
+    bus_read_free(node_of(b)->w->bus, m);
+}
+static int n_create_topics(struct bus *b, const struct bus_topic *t, size_t count, struct err *e)
+{
+    ENTER(b, t->name, LOST | TWICE);
+    CALL(bus_create_topics(n->w->bus, t, count, e));
+}
+
+/* --- producers --- */
+
+static int n_producer(struct bus *b, const struct bus_producer_options *o, bus_delivered_fn fn,
+                      void *arg, struct bus_producer **out, struct err *e)
+{
+    struct outbox *box;
+
+    ENTER(b, o->transactional_id ? o->transactional_id : "",
+          o->transactional_id ? LOST : CALL_LOCAL);
+    if ((rc = real->producer(n->w->bus, o, fn, arg, out, e)) < 0)
+        return rc;
+    if ((rc = node_leave(n, f, 0, e)) < 0) {
+        real->producer_free(*out); /* its effect: others with the id are fenced */
+        *out = NULL;
+        return rc;
+    }
+    (*out)->bus = b;
+    if (o->transactional_id)
+        return 0;
+    if (!(box = calloc(1, sizeof *box)))
+        abort();
+    box->producer = *out;
+    box->last = &box->first;
+    box->next = n->outboxes;
+    n->outboxes = box;
+    return 0;
+}
+
+static int n_send(struct bus_producer *p, const struct bus_message *m, void *token, struct err *e)
+{
+    struct outbox *o;
+    struct unsent *u;
+
+    ENTER(p->bus, m->topic, LOST);
+    if (!(o = outbox_of(n, p)))
+        CALL(real->send(p, m, token, e));
+    if (!(u = calloc(1, sizeof *u)) || !(u->m = bus_message_copy(m)))
+        abort();
+    u->token = token;
+    if (!o->first)
+        o->since_ms = world_now(n->w);
+    *o->last = u;
+    o->last = &u->next;
+    return node_leave(n, f, 0, e);
+}
+static int n_flush(struct bus_producer *p, int timeout_ms, struct err *e)
+{
+    struct outbox *o;
+
+    ENTER(p->bus, "", LOST);
+    if ((o = outbox_of(n, p)))
+        deliver(n, o);
+    CALL(real->flush(p, timeout_ms, e));
+}
+static int n_begin(struct bus_producer *p, struct err *e)
+{
+    ENTER(p->bus, "", LOST);
+    CALL(real->begin(p, e));
+}
+static int n_send_offset(struct bus_producer *p, struct bus_consumer *c, const char *topic,
+                         int32_t partition, int64_t offset, struct err *e)
+{
+    ENTER(p->bus, topic, LOST | TWICE);
+    CALL(real->send_offset(p, c, topic, partition, offset, e));
+}
+static int n_commit_transaction(struct bus_producer *p, struct err *e)
+{
+    ENTER(p->bus, "", LOST);
+    CALL(real->commit_transaction(p, e));
+}
+static int n_abort_transaction(struct bus_producer *p, struct err *e)
+{
+    ENTER(p->bus, "", LOST);
+    CALL(real->abort_transaction(p, e));
+}
+
+static void forget(struct node *n, const struct bus_producer *p)
+{
+    struct outbox **at, *o;
+
+    for (at = &n->outboxes; *at && (*at)->producer != p; at = &(*at)->next)
+        ;
+    if (!(o = *at))
+        return;
+    *at = o->next;
+    drop(o);
+    free(o);
+}
+
+static void n_producer_free(struct bus_producer *p)
+{
+    struct node *n = node_of(p->bus);
+
+    forget(n, p);
+    n->w->bus->ops->producer_free(p);
+}
+
+static const struct bus_ops table = {.consumer = n_consumer,
+                                     .poll = n_poll,
+                                     .message_free = n_message_free,
+                                     .seek = n_seek,
+                                     .pause = n_pause,
+                                     .committed = n_committed,
+                                     .commit = n_commit,
+                                     .consumer_free = n_consumer_free,
+                                     .watermarks = n_watermarks,
+                                     .partitions = n_partitions,
+                                     .read_at = n_read_at,
+                                     .read_free = n_read_free,
+                                     .producer = n_producer,
+                                     .send = n_send,
+                                     .flush = n_flush,
+                                     .begin = n_begin,
+                                     .send_offset = n_send_offset,
+                                     .commit_transaction = n_commit_transaction,
+                                     .abort_transaction = n_abort_transaction,
+                                     .producer_free = n_producer_free,
+                                     .create_topics = n_create_topics};
+
+void node_bus_init(struct node *n)
+{
+    n->bus.ops = &table;
+}

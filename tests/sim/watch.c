@@ -1,0 +1,106 @@
+/*
+ * What was created conditionally never changes and never goes away: every few
+ * minutes all such objects are compared with what they were.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+enum { EVERY_MS = 600000 };
+
+static bool immutable(const char *key)
+{
+    char owner[KEY_NAME_MAX], name[KEY_NAME_MAX];
+    struct segment_name segment;
+    enum run_file file;
+    uint64_t n;
+
+    return key_segment_parse(key, &segment) || key_base_parse(key, &segment) ||
+           key_run_parse(key, owner, name, &file) || key_attempt_parse(key, owner, name, &n) ||
+           key_model_parse(key, owner, name, &n);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct watched *)a)->key, ((const struct watched *)b)->key);
+}
+
+static struct watched *add(struct world *w, const char *key)
+{
+    if (w->watched_count == w->watched_cap) {
+        w->watched_cap = w->watched_cap ? w->watched_cap * 2 : 64;
+        w->watched = realloc(w->watched, w->watched_cap * sizeof *w->watched);
+        if (!w->watched)
+            abort();
+    }
+    w->watched[w->watched_count] = (struct watched){.key = strdup(key)};
+    if (!w->watched[w->watched_count].key)
+        abort();
+    return &w->watched[w->watched_count++];
+}
+
+struct round {
+    struct world *w;
+    size_t known; /* of them, in order, when the round began */
+};
+
+static int each(void *arg, const char *key, uint64_t size)
+{
+    struct round *r = arg;
+    struct world *w = r->w;
+    const struct watched want = {.key = (char *)(uintptr_t)key};
+    struct watched *at;
+    struct err e = ERR_INIT;
+    struct buf b;
+    uint64_t hash;
+
+    (void)size;
+    if (!immutable(key))
+        return 0;
+    buf_init(&b, (size_t)64 << 20);
+    world_must(blob_get(w->blob, key, &b, &e), &e);
+    hash = sent_hash(NULL, 0, b.data ? b.data : "", b.len);
+    buf_release(&b);
+    at = r->known ? bsearch(&want, w->watched, r->known, sizeof *at, by_key) : NULL;
+    if (!at)
+        (at = add(w, key))->hash = hash;
+    if (at->hash != hash)
+        world_violation(w, "%s was changed", key);
+    at->round = w->watch_round;
+    return 0;
+}
+
+void watch_once(struct world *w)
+{
+    struct round r = {w, w->watched_count};
+    struct err e = ERR_INIT;
+    size_t i;
+
+    w->watch_round++;
+    world_must(blob_list(w->blob, "owners/", NULL, each, &r, &e), &e);
+    for (i = 0; i < w->watched_count; i++)
+        if (w->watched[i].round != w->watch_round)
+            world_violation(w, "%s is gone", w->watched[i].key);
+    if (w->watched_count)
+        qsort(w->watched, w->watched_count, sizeof *w->watched, by_key);
+}
+
+void watch_main(void *world)
+{
+    struct world *w = world;
+
+    while (!w->closing) {
+        watch_once(w);
+        clock_sleep_ms(w->clock, EVERY_MS);
+    }
+}
+
+void watch_release(struct world *w)
+{
+    size_t i;
+
+    for (i = 0; i < w->watched_count; i++)
+        free(w->watched[i].key);
+    free(w->watched);
+}
