@@ -8,7 +8,7 @@
  *   TRIPLINE_DEFECT=name            DEFECT("name") is true
  *
  * What a kill leaves behind is what the other processes have to live with, so a name says what
- * was done last. Any thread. The names are listed in docs/operations.md.
+ * was done last. Any thread. The names are listed in docs/development.md.
  */
 #ifndef PLATFORM_BASE_FAILPOINT_H
 #define PLATFORM_BASE_FAILPOINT_H

@@ -21,7 +21,8 @@
 #include "platform/clock/clock.h"
 #include "tests/chaos/oracle.h"
 
-#define OWNER "chaos"
+#define OWNER        "chaos"
+#define OTHER_BUCKET "other" /* of a second deployment on the same topics */
 
 struct chaos {
     /* asked for */
@@ -34,7 +35,8 @@ struct chaos {
 
     struct clock *clock;
     struct bus *bus;
-    struct blob *blob; /* the server itself, without the proxy */
+    struct blob *blob;  /* the server itself, without the proxy */
+    struct blob *other; /* the second deployment's bucket */
     struct keys keys;
     int proxy_port;
     int64_t start_ms;

@@ -269,6 +269,28 @@ static void run_faults(void)
 
 /* ---- the verdict ----------------------------------------------------------------------------- */
 
+/* The second deployment's bucket has chains of its own: parts of what was sent. */
+static void judge_other(const struct sent *sent, size_t n)
+{
+    static struct oracle o;
+    struct err e = ERR_INIT;
+    int i;
+
+    o = (struct oracle){.store = chaos.other,
+                        .owner = OWNER,
+                        .out = chaos.log,
+                        .streams = chaos.streams,
+                        .stream_count = chaos.stream_count};
+    fprintf(chaos.log, "the second deployment's bucket:\n");
+    for (i = 0; i < chaos.stream_count; i++)
+        if (oracle_read(&o, i, &e) < 0)
+            violation(&o, "%s can't be read: %s", chaos.streams[i].dataset, e.text);
+    if (oracle_origin(&o, sent, n, &e) < 0)
+        violation(&o, "records: %s", e.text);
+    chaos.oracle.tally.violations += o.tally.violations;
+    oracle_release(&o);
+}
+
 static void judge(void)
 {
     struct err e = ERR_INIT;
@@ -283,6 +305,7 @@ static void judge(void)
     sent = load_sent(&n);
     if (oracle_records(&chaos.oracle, sent, n, &e) < 0)
         violation(&chaos.oracle, "records: %s", e.text);
+    judge_other(sent, n);
     jobs = load_jobs(&n);
     if (oracle_runs(&chaos.oracle, jobs, n, &e) < 0)
         violation(&chaos.oracle, "runs: %s", e.text);

@@ -357,8 +357,7 @@ static int by_hash(const void *a, const void *b)
     return memcmp(((const struct sent *)a)->hash, ((const struct sent *)b)->hash, SHA256_SIZE);
 }
 
-/* What a segment holds was sent by somebody. */
-static int check_origin(struct oracle *o, const struct sent *s, size_t n, struct err *e)
+int oracle_origin(struct oracle *o, const struct sent *s, size_t n, struct err *e)
 {
     struct sent *sorted = malloc((n + 1) * sizeof *sorted), key;
     size_t i;
@@ -376,14 +375,13 @@ static int check_origin(struct oracle *o, const struct sent *s, size_t n, struct
                       o->streams[f->stream].dataset, (int)f->partition, (long long)f->offset);
     }
     free(sorted);
-    return 0;
+    return count_segments(o, e);
 }
 
 int oracle_records(struct oracle *o, const struct sent *s, size_t n, struct err *e)
 {
     struct found *rejects = malloc((o->count + 1) * sizeof *rejects);
     size_t i, count = 0;
-    int rc;
 
     if (!rejects)
         return err_set(e, ERR_NOMEM, "%zu records", o->count);
@@ -399,7 +397,5 @@ int oracle_records(struct oracle *o, const struct sent *s, size_t n, struct err 
     for (i = 0; i < n; i++)
         judge(o, &s[i], rejects, count);
     free(rejects);
-    if ((rc = check_origin(o, s, n, e)) < 0)
-        return rc;
-    return count_segments(o, e);
+    return oracle_origin(o, s, n, e);
 }

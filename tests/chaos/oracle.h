@@ -109,6 +109,8 @@ bool oracle_reached(const struct oracle *o, int stream, int32_t partition, int64
 
 /* The verdicts; after oracle_read of each stream. */
 int oracle_records(struct oracle *o, const struct sent *s, size_t n, struct err *e);
+/* Only that what the segments hold was sent, and that each is in a chain. */
+int oracle_origin(struct oracle *o, const struct sent *s, size_t n, struct err *e);
 int oracle_runs(struct oracle *o, struct asked *jobs, size_t n, struct err *e);
 /* Notes an end that is there. 1: it is; 0: not yet. */
 int oracle_end(struct oracle *o, struct asked *job, struct err *e);

@@ -76,7 +76,7 @@ static void set_environment(const struct proc *p)
     snprintf(text, sizeof text, "http://127.0.0.1:%d", chaos.proxy_port);
     setenv("TRIPLINE_S3_ENDPOINT", text, 1);
     if (p->second)
-        setenv("TRIPLINE_S3_BUCKET", "other", 1);
+        setenv("TRIPLINE_S3_BUCKET", OTHER_BUCKET, 1);
     if (p->role == TRAINER)
         setenv("TRIPLINE_TRAINER_WORK", path_of(p->name), 1);
     if (p->armed[0])

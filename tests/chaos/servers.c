@@ -106,10 +106,13 @@ void servers_open(void)
 
     if (!port || (chaos.proxy_port = proxy_start((int)strtol(port + 1, NULL, 10))) < 0)
         die("the proxy can't be started");
-    if (mkdir(path_of("servers/s3/other"), 0700) < 0) /* a bucket is a folder there */
+    if (mkdir(path_of("servers/s3/" OTHER_BUCKET), 0700) < 0) /* a bucket is a folder there */
         die("the second bucket can't be made");
     if (bus_kafka(&chaos.bus, &k, chaos.clock, &e) < 0 ||
         blob_s3(&chaos.blob, &s, chaos.clock, &e) < 0)
+        die("%s", e.text);
+    s.bucket = OTHER_BUCKET;
+    if (blob_s3(&chaos.other, &s, chaos.clock, &e) < 0)
         die("%s", e.text);
 }
 
