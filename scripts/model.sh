@@ -20,6 +20,7 @@ table() {
 holds runs    safety     FAULTS=1
 holds runs    safety     FAULTS=1 INTAKES=2 WORKERS=1
 holds runs    safety     FAULTS=2 WORKERS=1
+holds runs    safety     FAULTS=1 TRIES=1
 holds runs    ends       FAULTS=1 WORKERS=1
 holds runs    ends       FAULTS=2 TRIES=1 WORKERS=1 NO_CANCEL
 holds runs    remembered FAULTS=1 INTAKES=2 WORKERS=1 NO_CANCEL
@@ -40,7 +41,9 @@ fails chain   safety     BUG_MISSING_SILENT
 fails chain   safety     BUG_OVERWRITE
 fails runs    safety     BUG_412_IS_A_LOSS TRIES=1
 fails runs    safety     BUG_CANCEL_OVERWRITES
+fails runs    safety     BUG_COUNTS_LATER FAULTS=1 TRIES=1
 fails runs    safety     BUG_END_BEFORE_MANIFEST
+fails runs    safety     BUG_GIVES_UP_UNFENCED FAULTS=1 TRIES=1
 fails runs    safety     BUG_TOKEN_FROM_REDIS
 fails runs    ends       BUG_COMMIT_BEFORE_JOB FAULTS=1 WORKERS=1 NO_CANCEL
 fails runs    ends       BUG_MARKER_AFTER_JOB FAULTS=2 TRIES=1 WORKERS=1 NO_CANCEL
@@ -63,6 +66,7 @@ TEXT
 deep_table() {
     cat <<'TEXT'
 holds runs    safety     FAULTS=2
+holds runs    safety     FAULTS=2 TRIES=1
 holds runs    safety     FAULTS=2 INTAKES=2 WORKERS=1
 holds runs    ends       FAULTS=2 WORKERS=1
 holds runs    ends       FAULTS=1

@@ -189,6 +189,18 @@ uint64_t attempt_allowed(const struct attempt *a)
     return (uint64_t)(asked < most ? asked : most);
 }
 
+/* The attempts up to now. ERR_FENCED: a later one exists, and what became of the run is its matter.
+ */
+static int read_history(struct attempt *a, struct job_attempts *history, struct err *e)
+{
+    int rc = job_attempts(a->t, &a->ref, history, e);
+
+    if (rc < 0 || history->highest <= a->n)
+        return rc;
+    atomic_store(&a->stopped, ERR_FENCED);
+    return attempt_go_on(a, e);
+}
+
 /*
  * As many attempts were made as are allowed. One of them may be alive without a lease, after a
  * flush of Redis or without an answer of it: this attempt has fenced it, so that at its next look
@@ -298,16 +310,18 @@ static enum attempt_outcome crashed(struct attempt *a, struct err *e)
     struct job_attempts history; /* read now: earlier ones may have handed over meanwhile */
     struct err late = ERR_INIT;
 
+    int rc = read_history(a, &history, &late);
+
     metric_add(a->t->m.crashes, 1, NULL);
-    if (job_attempts(a->t, &a->ref, &history, &late) < 0) {
-        log_error("attempt.count", &late, "owner", a->ref.owner, "run", a->ref.run, NULL);
-    } else if (history.count >= allowed) {
+    if (rc == 0 && history.count >= allowed) {
         err_wrap(e, "attempt %llu of %llu", (unsigned long long)history.count,
                  (unsigned long long)allowed);
         return fail_run(a, e);
     }
+    if (rc < 0 && rc != ERR_FENCED)
+        log_error("attempt.count", &late, "owner", a->ref.owner, "run", a->ref.run, NULL);
     say_end(a, "CRASHED", e->text);
-    return ATTEMPT_AGAIN;
+    return rc == ERR_FENCED ? ATTEMPT_LOST : ATTEMPT_AGAIN;
 }
 
 static enum attempt_outcome judge(struct attempt *a, int rc, struct run_end *end, struct err *e)

@@ -10,7 +10,7 @@
 
 #define CHILD_LINE_MAX   ((size_t)1 << 20) /* bytes of one line of stdout */
 #define CHILD_ERRORS_MAX 16384             /* bytes of stderr that are kept */
-#define CHILD_FILES      256               /* open files where the spec says 0 */
+#define CHILD_OPEN_FILES 256               /* open files where the spec says 0 */
 
 /* The last bytes of a stream. */
 struct tail {

@@ -69,7 +69,7 @@ static int limit(int what, rlim_t soft, rlim_t hard)
 
 static int set_limits(const struct child_spec *p)
 {
-    rlim_t files = p->open_files ? (rlim_t)p->open_files : CHILD_FILES;
+    rlim_t files = p->open_files ? (rlim_t)p->open_files : CHILD_OPEN_FILES;
     rlim_t cpu = (rlim_t)p->cpu_seconds;
 
     if (limit(RLIMIT_CORE, 0, 0) < 0 || limit(RLIMIT_NOFILE, files, files) < 0)

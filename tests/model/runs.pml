@@ -2,8 +2,8 @@
  * One run, from the message on jobs.<owner> to its event: docs/protocol.md, "Runs: attempts and one end".
  *
  *   Intake       trainer/intake.c: step, take, accept_job, create_job, known_job, cancel
- *   Worker       trainer/worker.c: turn, attempt_run, read_run, create_attempt, give_up, release, put_behind;
- *                trainer/attempt.c: attempt_look, phases, judge, crashed, hand_over, conclude;
+ *   Worker       trainer/worker.c: turn, attempt_run, read_run, create_attempt, release, put_behind;
+ *                trainer/attempt.c: attempt_look, await_the_living, phases, judge, crashed, hand_over, conclude;
  *                trainer/push.c push_artifact (files, then the manifest)
  *   Sweep        trainer/sweep.c: sweep_run, requeue_dead
  *   settle()     trainer/job.c: job_end, job_settle
@@ -18,7 +18,7 @@
  * Held by asserts: an end never changes and there is one; a finished run's files and manifest are there
  * before its end, are one attempt's, and nobody writes to them afterwards; an attempt's number is one
  * worker's; the run has at most one event, and only if it is FINISHED; a cancel answers with the state
- * that won; a run for which nothing went wrong does not FAIL. Held by `ends`: a run whose message was
+ * that won; a run for which nothing went wrong does not FAIL, nor does one to which only Redis was unkind. Held by `ends`: a run whose message was
  * acknowledged ends, is told if it is FINISHED, and leaves no marker. Held by `remembered`: an accepted
  * run without an end has its marker, at every moment.
  */
@@ -60,9 +60,12 @@ byte token;
 #endif
 
 bool at_it[3];             /* a live worker is in an attempt */
+byte in_attempt[3];        /* which it has created */
 bool trouble;              /* something died, expired, was flushed or had no answer in time */
+bool died;                 /* a worker, its child, or an answer of S3: not only Redis */
 
 #define TROUBLE FAULT; trouble = true
+#define DEATH   TROUBLE; died = true
 
 inline push()
 {
@@ -75,6 +78,7 @@ inline end_lands(state, n)
 {
     assert(end == 0);
     assert(state != FAILED || trouble);
+    assert(state != FAILED || died);
     assert(state != FINISHED || (files[n] == owner_of[n] && manifest[n] == owner_of[n] && owner_of[n]));
     end = state;
     end_n = n
@@ -93,9 +97,9 @@ inline create_end(state, n)
         if
         :: FREE(state) -> end_lands(state, n); rc = OK
         :: !FREE(state) -> rc = OK
-        :: FREE(state) && TROUBLE; end_lands(state, n); rc = PEER
-        :: TROUBLE; rc = PEER
-        :: wire_end == 0 && TROUBLE; wire_end = state; wire_n = n; rc = PEER
+        :: FREE(state) && DEATH; end_lands(state, n); rc = PEER
+        :: DEATH; rc = PEER
+        :: wire_end == 0 && DEATH; wire_end = state; wire_n = n; rc = PEER
         fi
     }
 }
@@ -182,13 +186,33 @@ next:
 #define OWN_412 OK
 #endif
 
+/* rc = the attempts that count. */
+#define COUNT \
+    k = 1; rc = 0; \
+    do \
+    :: k < NUMBERS && attempt[k] -> rc = rc + 1 - released[k]; k++ \
+    :: else -> break \
+    od; \
+    k = 0
+
+/* The rest is a later attempt's matter. */
+#if defined(BUG_COUNTS_LATER)
+#define LATER false
+#else
+#define LATER attempt[n + 1]
+#endif
+
+/* Somebody alive is in an attempt that another has fenced, and has not looked yet. */
+#define FENCED_IN(w) (at_it[w] && in_attempt[w] != 0 && in_attempt[w] < n)
+#define FENCED_ALIVE (FENCED_IN(1) || FENCED_IN(2))
+
 active [WORKERS] proctype Worker()
 {
-    byte me = _pid - INTAKES + 1, n, rc;
-    bool landed;
+    byte me = _pid - INTAKES + 1, n, rc, k;
+    bool landed, last;
 
 idle:
-    atomic { at_it[me] = false; n = 0; rc = 0; landed = false }
+    atomic { at_it[me] = false; in_attempt[me] = 0; n = 0; rc = 0; landed = false; last = false }
 end_idle:
     atomic { queued -> queued = false; holder = me; at_it[me] = true }
 look:
@@ -203,22 +227,26 @@ look:
         :: n < NUMBERS && attempt[n] -> rc = rc + 1 - released[n]; n++
         :: else -> break
         od;
-        if
-        :: rc >= TRIES -> rc = 0; goto give_up
-        :: else -> rc = 0
-        fi
+        last = rc >= TRIES;
+        rc = 0
     }
+#if defined(BUG_GIVES_UP_UNFENCED)
+    if
+    :: atomic { last -> n = n - 1; goto give_up }
+    :: else
+    fi;
+#endif
 #if defined(BUG_TOKEN_FROM_REDIS)
-    atomic { token++; n = token; attempt[n] = true; owner_of[n] = me };
+    atomic { token++; n = token; attempt[n] = true; owner_of[n] = me; in_attempt[me] = n };
 #else
     do
     :: atomic {
         if
-        :: !attempt[n] -> attempt[n] = true; owner_of[n] = me; rc = OK
+        :: !attempt[n] -> attempt[n] = true; owner_of[n] = me; in_attempt[me] = n; rc = OK
         :: attempt[n] && landed -> rc = OWN_412
         :: attempt[n] && !landed -> rc = EXISTS
-        :: !attempt[n] && FAULT; attempt[n] = true; owner_of[n] = me; landed = true; rc = PEER
-        :: TROUBLE; landed = false; goto again /* past its deadline */
+        :: !attempt[n] && FAULT; attempt[n] = true; owner_of[n] = me; in_attempt[me] = n; landed = true; rc = PEER
+        :: DEATH; landed = false; goto again /* past its deadline */
         fi;
         if
         :: rc != PEER -> landed = false; break
@@ -233,11 +261,28 @@ look:
     fi;
 #endif
     if
-    :: atomic { n + 1 < NUMBERS && attempt[n + 1] -> goto idle } /* FENCED: looks are now and then */
+    :: atomic { !last }
+    :: atomic { last && !FENCED_ALIVE }               /* a lease's time is over */
+        if
+        :: atomic { n + 1 < NUMBERS && LATER -> released[n] = true; goto idle }
+        :: atomic { !(n + 1 < NUMBERS && LATER) ->
+            COUNT;
+            if
+            :: rc > TRIES -> rc = 0; goto give_up     /* this one is among them */
+            :: else -> rc = 0
+            fi
+        }
+        fi
+    :: atomic { last && end != 0 -> goto over }
+    :: atomic { last && n + 1 < NUMBERS && attempt[n + 1] -> released[n] = true; goto idle }
+    :: atomic { last && DEATH; goto idle }
+    fi;
+    if
+    :: atomic { n + 1 < NUMBERS && attempt[n + 1] -> released[n] = true; goto idle } /* FENCED: looks are now and then */
     :: atomic { end != 0 -> goto over }
     :: atomic { true }
-    :: atomic { TROUBLE; goto idle }                  /* the worker dies */
-    :: atomic { TROUBLE; goto crashed }               /* its child does */
+    :: atomic { DEATH; goto idle }                    /* the worker dies */
+    :: atomic { DEATH; goto crashed }                 /* its child does */
     :: atomic { TROUBLE; released[n] = true; goto hand_over }
     fi;
 #if defined(BUG_END_BEFORE_MANIFEST)
@@ -246,25 +291,26 @@ look:
     atomic { assert(end != FINISHED || end_n != n || files[n] == 0); assert(owner_of[n] == me); files[n] = me }
     atomic { assert(end != FINISHED || end_n != n || files[n] == me); assert(owner_of[n] == me); manifest[n] = me }
     if
+    :: atomic { n + 1 < NUMBERS && attempt[n + 1] -> released[n] = true; goto idle }
     :: atomic { true }
-    :: atomic { TROUBLE; goto idle }
+    :: atomic { DEATH; goto idle }
     fi;
     create_end(FINISHED, n);
     goto ended;
 crashed:
     atomic {
-        n = 1; rc = 0;
-        do
-        :: n < NUMBERS && attempt[n] -> rc = rc + 1 - released[n]; n++
-        :: else -> break
-        od;
+        if
+        :: n + 1 < NUMBERS && LATER -> goto idle
+        :: else
+        fi;
+        COUNT;
         if
         :: rc >= TRIES -> rc = 0
         :: else -> rc = 0; goto again
         fi
     }
 give_up:
-    create_end(FAILED, n - 1);
+    create_end(FAILED, n);
 ended:
     if
     :: atomic { rc == PEER -> goto again }

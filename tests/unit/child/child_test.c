@@ -10,7 +10,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -467,6 +472,7 @@ static bool holds(enum child_guard g)
     struct err e = ERR_INIT;
     int rc = child_guard_try(g, &e);
 
+    assert_non_null(child_guard_name(g));
 #ifdef SHADOWED
     rc = ERR_UNSUPPORTED;
     snprintf(e.text, sizeof e.text, "a sanitizer does what it forbids");
@@ -574,6 +580,49 @@ static void only_its_files(void **state)
     assert_int_equal(file_remove_tree(folder, &e), 0);
 }
 
+/* In a process of its own, on a host that has no Landlock: 0 when all goes as it should. */
+static int on_a_poorer_host(struct world *w)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_landlock_create_ruleset, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    struct child_spec spec = SPEC("say:x");
+    struct err e = ERR_INIT;
+    struct child *c = NULL;
+    int rc;
+
+    spec.writable = (const char *const[]){"/tmp", NULL};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        return 77;
+    if (child_guard_try(CHILD_FILES, &e) != ERR_UNSUPPORTED || !strstr(e.text, "Landlock"))
+        return 1;
+    spec.policy = CHILD_REQUIRE;
+    if (child_start(w->port, &spec, &c, &e) != ERR_CONFIG || !strstr(e.text, "Landlock"))
+        return 2;
+    spec.policy = POLICY;
+    rc = child_start(w->port, &spec, &c, &e);
+    child_free(c);
+    return rc < 0 ? 3 : 0;
+}
+
+static void what_is_required_must_be_there(void **state)
+{
+    pid_t pid = fork();
+    int status = 0;
+
+    if (pid == 0)
+        _exit(on_a_poorer_host(*state));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void its_folder_has_a_limit(void **state)
 {
     char folder[] = "/tmp/child-test-XXXXXX", word[64];
@@ -655,6 +704,7 @@ int main(void)
         REAL(no_network),
         REAL(no_other_process),
         REAL(only_its_files),
+        REAL(what_is_required_must_be_there),
         REAL(its_folder_has_a_limit),
         REAL(complaints_are_bounded),
     };
