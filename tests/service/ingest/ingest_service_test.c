@@ -1,5 +1,6 @@
 /* The real program among real servers: killed in mid-stream, drained, checked. */
 #include <fcntl.h>
+#include <librdkafka/rdkafka.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -312,6 +313,93 @@ static void test_drain_writes_what_is_open(void **state)
     assert_int_equal(look(0, false).documents + look(1, false).documents, t.sent - t.bad);
 }
 
+/* A producer that compresses, as librdkafka itself does it. */
+static void push_compressed(const char *codec, int count)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char why[200], value[300];
+    rd_kafka_t *rk;
+    int i, n;
+
+    rd_kafka_conf_set(conf, "bootstrap.servers", from_env("TRIPLINE_KAFKA"), why, sizeof why);
+    rd_kafka_conf_set(conf, "linger.ms", "50", why, sizeof why); /* batches of several */
+    if (rd_kafka_conf_set(conf, "compression.codec", codec, why, sizeof why) != RD_KAFKA_CONF_OK)
+        fail_msg("%s", why);
+    rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    assert_non_null(rk);
+    for (i = 0; i < count; i++) {
+        n = snprintf(value, sizeof value, "{\"id\":\"%s-%d\",\"label\":1,\"text\":\"%0100d\"}",
+                     codec, i, i);
+        assert_int_equal(
+            rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(t.topic), RD_KAFKA_V_PARTITION(i % PARTITIONS),
+                              RD_KAFKA_V_VALUE(value, (size_t)n),
+                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
+            0);
+    }
+    assert_int_equal(rd_kafka_flush(rk, 30000), 0);
+    rd_kafka_destroy(rk);
+}
+
+static void test_compressed_batches(void **state)
+{
+    static const char *const codecs[] = {"none", "gzip", "snappy", "lz4", "zstd"};
+    pid_t pid = launch(NULL);
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof codecs / sizeof codecs[0]; i++)
+        push_compressed(codecs[i], 100);
+    seal();
+    wait_covered();
+    assert_int_equal(finish(pid, SIGTERM), 0);
+    for (i = 0; i < PARTITIONS; i++) {
+        assert_int_equal(look((int32_t)i, true).documents, 250);
+        assert_int_equal(look((int32_t)i, true).rejected, 0);
+    }
+}
+
+/* What tests/unit/ingest/hostile_test.c has in full, once each through real servers. */
+static void test_hostile(void **state)
+{
+    static const struct {
+        const char *value, *header, *header_value;
+    } bad[] = {
+        {"{\"id\":\"a\",\"label\":NaN,\"text\":\"x\"}", NULL, NULL},
+        {"{\"id\":\"a\",\"label\":1,\"text\":\"\xff\"}", NULL, NULL},
+        {"{\"id\":\"a\",\"label\":1,\"text\":\"x\"}", "content-type", "text/csv"},
+        {"{\"id\":\"a\",\"label\":1,\"text\":\"x\"}", HEADER_CONTROL, "stop"},
+        {"{\"id\":\"a\",\"label\":1,\"text\":\"x\"}", HEADER_URI, "forged"},
+        {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "content-type", "application/json"},
+        {"{", HEADER_REJECT_OFFSET, "999"},
+    };
+    const struct bus_message removal = {.topic = t.topic, .partition = 0, .key = "a", .key_len = 1},
+                             nothing = {.topic = t.topic, .partition = 0};
+    const size_t n = sizeof bad / sizeof bad[0];
+    pid_t pid = launch(NULL);
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < n; i++) {
+        const struct bus_header h = {bad[i].header, bad[i].header_value,
+                                     bad[i].header ? strlen(bad[i].header_value) : 0};
+
+        send_one(t.producer, 0, bad[i].value, h.name ? &h : NULL);
+        push(t.producer, PARTITIONS); /* good ones between them */
+    }
+    ok(bus_send(t.producer, &removal, NULL, &e));
+    ok(bus_send(t.producer, &nothing, NULL, &e));
+    transaction(false);
+    seal();
+    wait_covered();
+    assert_int_equal(finish(pid, SIGTERM), 0);
+    assert_int_equal(look(0, true).documents, n);
+    assert_int_equal(look(0, true).rejected, n + 1);
+    assert_int_equal(look(0, true).tombstones, 1);
+    assert_int_equal(look(0, true).seals, 1);
+    assert_int_equal(look(1, true).documents, n);
+    assert_int_equal(look(1, true).rejected, 0);
+}
+
 static void test_check_and_wrong_settings(void **state)
 {
     static const char *const check[] = {"--check", NULL};
@@ -338,6 +426,8 @@ int main(void)
         CASE(test_killed_in_mid_stream),
         CASE(test_transactions_and_two_processes),
         CASE(test_drain_writes_what_is_open),
+        CASE(test_compressed_batches),
+        CASE(test_hostile),
         CASE(test_check_and_wrong_settings),
     };
 
