@@ -495,27 +495,34 @@ static void expect(struct world *w, struct child_spec spec, enum child_policy po
     child_free(c);
 }
 
-static void no_network(void **state)
+static void expect_other_network(struct world *w)
 {
-    struct child_spec spec = SPEC("net"), where = SPEC("netns");
+    struct child_spec where = SPEC("netns");
     char here[64] = "";
     struct err e = ERR_INIT;
     struct child *c;
     struct buf line;
 
-    if (holds(CHILD_CALLS))
-        expect(*state, spec, CHILD_BEST, "net Operation not permitted");
-    expect(*state, spec, CHILD_OFF, "net done");
     assert_true(readlink("/proc/self/ns/net", here, sizeof here - 1) > 0);
-    expect(*state, where, CHILD_OFF, here);
-    if (!holds(CHILD_NETWORK))
-        return;
-    c = start(*state, &where);
+    expect(w, where, CHILD_OFF, here);
+    c = start(w, &where);
     buf_init(&line, 100);
     assert_int_equal(child_read(c, LONG_MS, &line, &e), 1);
+    assert_non_null(strstr(line.data, "net:["));
     assert_string_not_equal(line.data, here);
     buf_release(&line);
     child_free(c);
+}
+
+static void no_network(void **state)
+{
+    struct child_spec spec = SPEC("net");
+
+    if (holds(CHILD_CALLS))
+        expect(*state, spec, CHILD_BEST, "net Operation not permitted");
+    expect(*state, spec, CHILD_OFF, "net done");
+    if (holds(CHILD_NETWORK))
+        expect_other_network(*state);
 }
 
 static void no_other_process(void **state)
@@ -535,6 +542,22 @@ static void no_other_process(void **state)
         if (calls)
             expect(*state, spec, CHILD_BEST, tries[i].with);
     }
+}
+
+/* A parent that isn't dumpable shows its environment to nobody, and still can be left. */
+static void a_parent_can_hide(void **state)
+{
+    struct child_spec spy = SPEC("spy");
+
+    if (!holds(CHILD_CALLS)) /* with a sanitizer root's child keeps root's powers */
+        skip();
+    assert_int_equal(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), 0);
+    expect(*state, spy, CHILD_BEST, "spy Permission denied");
+    expect(*state, spy, CHILD_OFF, geteuid() == 0 ? "spy done" : "spy Permission denied");
+    if (holds(CHILD_NETWORK))
+        expect_other_network(*state);
+    assert_int_equal(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), 0);
+    expect(*state, spy, CHILD_OFF, "spy done");
 }
 
 /* A folder with `in` and `out`, and what a child that may read the one and write the other does. */
@@ -703,6 +726,7 @@ int main(void)
         REAL(the_group_dies_together),
         REAL(no_network),
         REAL(no_other_process),
+        REAL(a_parent_can_hide),
         REAL(only_its_files),
         REAL(what_is_required_must_be_there),
         REAL(its_folder_has_a_limit),
