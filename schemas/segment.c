@@ -498,6 +498,7 @@ int segment_writer_finish(struct segment_writer *w, struct buf *out, char sha256
 {
     unsigned char digest[SHA256_SIZE];
     struct collect c = {NULL, 0};
+    struct sha256 inner, whole; /* one begins as the other */
     int rc;
 
     if (w->next == w->name.first)
@@ -510,12 +511,18 @@ int segment_writer_finish(struct segment_writer *w, struct buf *out, char sha256
     twalk_r(w->labels, collect_label, &c);
     if ((rc = put_footer(w, &c, e)) < 0)
         return rc;
-    sha256(w->file.data, w->file.len, digest);
+    sha256_init(&inner);
+    sha256_add(&inner, w->file.data, w->file.len);
+    whole = inner;
+    sha256_end(&inner, digest);
     buf_add(&w->file, digest, sizeof digest);
     buf_add(&w->file, SEGMENT_END, 8);
     if ((rc = buf_check(&w->file, "segment", e)) < 0)
         return rc;
-    sha256_of(w->file.data, w->file.len, sha256_out);
+    sha256_add(&whole, digest, sizeof digest);
+    sha256_add(&whole, SEGMENT_END, 8);
+    sha256_end(&whole, digest);
+    sha256_hex(digest, sha256_out);
     buf_add(out, w->file.data, w->file.len);
     return buf_check(out, "segment", e);
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # bench.sh train|encode [--pairs N] [--steps N] [--json]: Tripline and its peers in turn, in one run.
 # bench.sh quality [--recipes A,B] [--peer] [...]: what recipes reach on held-out documents, PyTorch beside.
+# bench.sh ingest [--messages N] [--rounds N] [--level N] [--json]: ingest beside a raw librdkafka consumer.
 # bench.sh kernels [ISA [GEMM]]: every kernel of the CPU backend.   bench.sh profile: a training step by kernel.
 # The peers (PyTorch, sentence-transformers, ONNX Runtime) are installed once, in a virtual environment
 # in the cache; TRIPLINE_BENCH_VENV names another one.
@@ -46,6 +47,14 @@ profile() {
         "${data[1]}/train.csv" "$work/batches" profile=1 | sed '/^{/d'
 }
 
+ingest() {
+    programs_build bench_ingest tripline-ingest
+    work=$(mktemp -d) # not local: the trap outlives the function
+    trap '"$ROOT/scripts/servers.sh" stop "$work/servers" >&2 || true; rm -rf "$work"' EXIT
+    "$ROOT/scripts/servers.sh" fresh "$work/servers" kafka s3 >&2
+    "$ROOT/scripts/with-servers.sh" "$work/servers" python3 "$ROOT/scripts/bench_ingest.py" "$build/bin/bench_ingest" "$@"
+}
+
 quality() {
     local python=python3
     programs_build tripline
@@ -62,11 +71,15 @@ what=${1:-}
 [ $# -eq 0 ] || shift
 case $what in
 train | encode | profile | quality) ;;
+ingest)
+    ingest "$@"
+    exit
+    ;;
 kernels)
     programs_build bench_kernels
     exec "$build/bin/bench_kernels" "$@"
     ;;
-*) die -64 "what? ./dev bench train|encode|profile|quality|kernels" ;;
+*) die -64 "what? ./dev bench train|encode|profile|quality|kernels|ingest" ;;
 esac
 [ -r "$backbone/model.onnx" ] || "$ROOT/scripts/setup.sh" local
 if [ "$what" = quality ]; then

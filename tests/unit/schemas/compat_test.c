@@ -1,0 +1,294 @@
+/*
+ * Bytes that were written once stay readable. tests/golden/records has every kind
+ * of record as 0.1.0 wrote it, tests/golden/segments a segment of several blocks:
+ * files there are never changed, only added (TRIPLINE_WRITE_GOLDEN=1 writes those
+ * that are missing). And what a later version adds, this one keeps.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+
+#include "platform/base/file.h"
+#include "platform/json/json.h"
+#include "schemas/record.h"
+#include "schemas/segment.h"
+
+#define SAMPLES "schemas/samples/good"
+#define RECORDS "tests/golden/records"
+#define SEGMENT "tests/golden/segments/0.1.0-blocks.seg"
+
+enum { DOCUMENTS = 4000 };
+
+static struct err e;
+
+static const struct record *type_of(const char *file)
+{
+    size_t i, n = strcspn(file, "-");
+
+    for (i = 0; record_all[i]; i++)
+        if (strlen(record_all[i]->name) == n && !memcmp(record_all[i]->name, file, n))
+            return record_all[i];
+    fail_msg("%s: no such type", file);
+    return NULL;
+}
+
+/* `each` for all files of that ending; how many. */
+static int each_file(const char *folder, const char *ending,
+                     void (*each)(const char *file, const struct buf *))
+{
+    struct dirent **names;
+    char path[600];
+    struct buf b;
+    int n = scandir(folder, &names, NULL, alphasort), i, seen = 0;
+
+    assert_true(n > 0);
+    for (i = 0; i < n; i++) {
+        const char *dot = strrchr(names[i]->d_name, '.');
+
+        if (dot && !strcmp(dot, ending)) {
+            snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
+            buf_init(&b, 1 << 20);
+            assert_int_equal(file_read(path, &b, &e), 0);
+            each(names[i]->d_name, &b);
+            buf_release(&b);
+            seen++;
+        }
+        free(names[i]);
+    }
+    free(names);
+    return seen;
+}
+
+/* Reads `from` and writes it again. */
+static void rewrite(const struct record *r, const void *bytes, size_t n, enum record_format format,
+                    struct buf *to)
+{
+    void *record = malloc(r->size);
+    struct arena a;
+
+    buf_init(to, 1 << 22);
+    arena_init(&a, 1 << 24);
+    if (record_read(r, &a, bytes, n, RECORD_SNIFF, record, &e) < 0 ||
+        record_write(r, record, format, to, &e) < 0)
+        fail_msg("%s: %s", r->name, e.text);
+    arena_release(&a);
+    free(record);
+}
+
+static json_t *parse(const struct buf *b)
+{
+    json_t *v;
+
+    if (json_parse(b->data, b->len, NULL, &v, &e) < 0)
+        fail_msg("%s", e.text);
+    return v;
+}
+
+/* Is all of `old` in `now`, at the same places? A later version may add members. */
+static bool holds(const json_t *old, const json_t *now)
+{
+    const char *name;
+    json_t *value;
+    size_t i;
+
+    if (json_is_object(old)) {
+        json_object_foreach((json_t *)old, name, value)
+        {
+            if (!holds(value, json_object_get(now, name)))
+                return false;
+        }
+        return json_is_object(now);
+    }
+    if (!json_is_array(old) || !json_is_array(now))
+        return json_equal(old, now);
+    if (json_array_size(old) != json_array_size(now))
+        return false;
+    for (i = 0; i < json_array_size(old); i++)
+        if (!holds(json_array_get(old, i), json_array_get(now, i)))
+            return false;
+    return true;
+}
+
+/* --- later fields --- */
+
+static void add_fields(const char *file, const struct buf *b)
+{
+    static const char later[] = "{\"a\":[1,-2,0.5,\"b\",null,true],\"\":{}}";
+    const struct record *r = type_of(file);
+    json_t *v = parse(b), *added, *back;
+    struct buf text, packed, again;
+
+    assert_int_equal(json_parse(later, strlen(later), NULL, &added, &e), 0);
+    json_put(&v, "later_field", json_incref(added));
+    buf_init(&text, 1 << 22);
+    assert_int_equal(json_write(v, JSON_CANONICAL, &text, &e), 0);
+    rewrite(r, text.data, text.len, RECORD_MSGPACK, &packed);
+    rewrite(r, packed.data, packed.len, RECORD_JSON, &again);
+    back = parse(&again);
+    if (!json_equal(json_object_get(back, "later_field"), added))
+        fail_msg("%s: %s", file, again.data);
+    json_decref(added);
+    json_decref(back);
+    json_decref(v);
+    buf_release(&text);
+    buf_release(&packed);
+    buf_release(&again);
+}
+
+static void unknown_fields_are_kept(void **state)
+{
+    assert_true(each_file(SAMPLES, ".json", add_fields) > 15);
+}
+
+/* --- records of earlier versions --- */
+
+static void freeze(const char *file, const struct buf *b)
+{
+    static const char *const endings[] = {"json", "msgpack"};
+    const struct record *r = type_of(file);
+    char path[600];
+    struct buf out;
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, RECORDS "/%.*s-0.1.0.%s", (int)strcspn(file, "."), file,
+                 endings[i]);
+        if (access(path, F_OK) == 0)
+            continue;
+        rewrite(r, b->data, b->len, i ? RECORD_MSGPACK : RECORD_JSON, &out);
+        assert_int_equal(file_write(path, out.data, out.len, &e), 0);
+        buf_release(&out);
+    }
+}
+
+static void check_record(const char *file, const struct buf *b)
+{
+    const struct record *r = type_of(file);
+    json_t *old, *now;
+    struct buf out;
+
+    rewrite(r, b->data, b->len, RECORD_JSON, &out);
+    old = parse(b);
+    now = parse(&out);
+    if (!holds(old, now))
+        fail_msg("%s reads as %s", file, out.data);
+    json_decref(old);
+    json_decref(now);
+    buf_release(&out);
+}
+
+/* The same record in both formats. */
+static void check_packed(const char *file, const struct buf *b)
+{
+    const struct record *r = type_of(file);
+    struct buf json, out;
+    json_t *old, *now;
+    char path[600];
+
+    snprintf(path, sizeof path, RECORDS "/%.*s.json", (int)(strrchr(file, '.') - file), file);
+    buf_init(&json, 1 << 20);
+    assert_int_equal(file_read(path, &json, &e), 0);
+    rewrite(r, b->data, b->len, RECORD_JSON, &out);
+    old = parse(&json);
+    now = parse(&out);
+    if (!holds(old, now))
+        fail_msg("%s reads as %s", file, out.data);
+    json_decref(old);
+    json_decref(now);
+    buf_release(&json);
+    buf_release(&out);
+}
+
+static void records(void **state)
+{
+    if (getenv("TRIPLINE_WRITE_GOLDEN"))
+        each_file(SAMPLES, ".json", freeze);
+    assert_true(each_file(RECORDS, ".json", check_record) > 15);
+    assert_true(each_file(RECORDS, ".msgpack", check_packed) > 15);
+}
+
+/* --- segments --- */
+
+static size_t document(char *to, size_t size, int i)
+{
+    return (size_t)snprintf(to, size, "{\"label\":%d,\"text\":\"%0300d\"}", i % 7, i);
+}
+
+static void write_segment(void)
+{
+    static const struct segment_name name = {"acme", "news", 0, 2, 10};
+    char value[400], id[20], sha[SHA256_HEX];
+    struct segment_writer *w;
+    struct document d;
+    struct buf b;
+    int i;
+
+    assert_int_equal(segment_writer_new(&w, &name, "nonce-1", 1767225600000, &e), 0);
+    document_init(&d);
+    for (i = 0; i < DOCUMENTS; i++) {
+        struct document_message m = {.value = value, .value_len = document(value, 400, i)};
+
+        snprintf(id, sizeof id, "d%d", i);
+        d.id = id;
+        d.label.number = i % 7;
+        assert_int_equal(segment_writer_add(w, 10 + i, 1767225600000, &m, DOCUMENT_PUT, &d, &e), 0);
+    }
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    assert_int_equal(segment_writer_finish(w, &b, sha, &e), 0);
+    assert_int_equal(file_write(SEGMENT, b.data, b.len, &e), 0);
+    buf_release(&b);
+    segment_writer_free(w);
+}
+
+static void segments(void **state)
+{
+    const struct segment_footer *f;
+    struct segment_reader *r;
+    struct segment_record s;
+    char value[400], id[20];
+    struct buf b;
+    int i;
+
+    if (getenv("TRIPLINE_WRITE_GOLDEN") && access(SEGMENT, F_OK) != 0)
+        write_segment();
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    assert_int_equal(file_read(SEGMENT, &b, &e), 0);
+    if (segment_reader_new(&r, b.data, b.len, &e) < 0)
+        fail_msg("%s", e.text);
+    f = segment_reader_footer(r);
+    assert_int_equal(f->documents, DOCUMENTS);
+    assert_int_equal(f->label_count, 7);
+    assert_int_equal(f->next, 10 + DOCUMENTS);
+    for (i = 0; i < DOCUMENTS; i++) {
+        assert_int_equal(segment_reader_next(r, &s, &e), 1);
+        snprintf(id, sizeof id, "d%d", i);
+        assert_string_equal(s.id, id);
+        assert_int_equal(s.label.number, i % 7);
+        assert_int_equal(s.message.value_len, document(value, sizeof value, i));
+        assert_memory_equal(s.message.value, value, s.message.value_len);
+    }
+    assert_int_equal(segment_reader_next(r, &s, &e), 0);
+    segment_reader_free(r);
+    b.data[8]++; /* a version that is not known: refused by name, not misread */
+    assert_int_equal(segment_reader_new(&r, b.data, b.len, &e), ERR_UNSUPPORTED);
+    buf_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unknown_fields_are_kept),
+        cmocka_unit_test(records),
+        cmocka_unit_test(segments),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
