@@ -15,10 +15,13 @@ struct chain {
     struct world *w;
     struct dataset *d;
     struct segment_name name;
-    int life; /* that the incarnation holds; -1: nothing of any */
-    int past; /* lives before this one are another incarnation's */
+    int life;     /* that the incarnation holds; -1: nothing of any */
+    int past;     /* lives before this one are another incarnation's */
+    int64_t base; /* what was gone before the incarnation began, its base.json says */
     int64_t next;
     size_t listed, segments;
+    struct offset_range *missing; /* that its segments state */
+    size_t missing_count;
 };
 
 static int count_segment(void *arg, const char *key, uint64_t size)
@@ -113,6 +116,14 @@ static void check_missing(struct chain *c, const struct offset_range *range)
         }
 }
 
+static void state_missing(struct chain *c, const struct offset_range *range)
+{
+    c->missing = realloc(c->missing, (c->missing_count + 1) * sizeof *c->missing);
+    if (!c->missing)
+        abort();
+    c->missing[c->missing_count++] = *range;
+}
+
 /* False: the chain ends here. */
 static bool read_segment(struct chain *c)
 {
@@ -139,7 +150,7 @@ static bool read_segment(struct chain *c)
         take(c, &record);
     world_must(rc, &e);
     for (i = 0; i < f->missing_count; i++)
-        check_missing(c, &f->missing[i]);
+        state_missing(c, &f->missing[i]);
     c->segments++;
     rc = f->next > c->next;
     c->next = f->next;
@@ -157,7 +168,6 @@ static bool begin(struct chain *c)
     struct buf b;
     int rc;
 
-    c->next = 0;
     if (c->name.incarnation == 0)
         return true;
     world_must(key_base(&c->name, key, &e), &e);
@@ -165,7 +175,7 @@ static bool begin(struct chain *c)
     arena_init(&arena, 1 << 20);
     if ((rc = blob_get(c->w->blob, key, &b, &e)) == 0) {
         world_must(chain_base_read(&arena, b.data, b.len, RECORD_JSON, &base, &e), &e);
-        c->next = base.first;
+        c->next = c->base = base.first;
     }
     arena_release(&arena);
     buf_release(&b);
@@ -187,7 +197,8 @@ static void check_covered(struct chain *c, int life)
             world_violation(c->w, "%s: the record at offset %lld is there and stated as missing",
                             place(c, where), (long long)s->offset);
         if (!s->visible || s->partition != c->name.partition || s->seen || s->missing ||
-            (deleted && (c->life != life || s->offset >= c->next)))
+            (deleted && (c->life != life || s->offset >= c->next)) ||
+            (s->offset < c->base && s->offset < l->low[c->name.partition]))
             continue;
         world_violation(c->w, "%s: the record at offset %lld of the topic's life %d is lost",
                         place(c, where), (long long)s->offset, life);
@@ -211,6 +222,8 @@ static void check_partition(struct world *w, struct dataset *d, int32_t partitio
         c.listed = c.segments = 0;
         while (read_segment(&c))
             ;
+        while (c.missing_count)
+            check_missing(&c, &c.missing[--c.missing_count]);
         world_must(key_chain_prefix(&c.name, prefix, &e), &e);
         world_must(blob_list(w->blob, prefix, NULL, count_segment, &c, &e), &e);
         if (c.listed != c.segments)
@@ -220,6 +233,7 @@ static void check_partition(struct world *w, struct dataset *d, int32_t partitio
             check_covered(&c, c.life);
         c.name.incarnation++;
     }
+    free(c.missing);
     c.name.incarnation--;
     if (d->life_count)
         check_covered(&c, d->life_count - 1);

@@ -6,9 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schemas/segment.h"
 #include "tests/sim/sim.h"
 
-enum { STREAM_PEOPLE = 2000, STREAMS = 8, BURST = 9, GAP_MS = 240000, GONE_MS = 90000 };
+enum {
+    STREAM_PEOPLE = 2000,
+    STREAMS = 8,
+    BURST = 9,
+    GAP_MS = 240000,
+    GONE_MS = 90000,
+    BEGUN_MS = 5000
+};
 
 uint64_t sent_hash(const void *key, size_t key_len, const void *value, size_t value_len)
 {
@@ -189,6 +197,67 @@ static void create(struct dataset *d)
     d->life_count++;
 }
 
+/* A chain is told from the next by its last record: one that has none yet is not recognised. */
+struct anchored {
+    struct dataset *d;
+    bool parts[PARTS_MAX];
+};
+
+static int each_segment(void *arg, const char *key, uint64_t size)
+{
+    struct anchored *a = arg;
+    struct segment_reader *r = NULL;
+    struct segment_name name;
+    struct segment_record record;
+    struct err e = ERR_INIT;
+    struct buf b;
+
+    (void)size;
+    if (!key_segment_parse(key, &name) || (int)name.incarnation != a->d->life_count - 1 ||
+        a->parts[name.partition])
+        return 0;
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    world_must(blob_get(a->d->w->blob, key, &b, &e), &e);
+    world_must(segment_reader_new(&r, b.data, b.len, &e), &e);
+    a->parts[name.partition] = segment_reader_next(r, &record, &e) > 0;
+    segment_reader_free(r);
+    buf_release(&b);
+    return 0;
+}
+
+static bool anchored(struct dataset *d)
+{
+    struct anchored a = {.d = d};
+    struct err e = ERR_INIT;
+    char prefix[KEY_MAX];
+    int i;
+
+    world_must(key_segments_prefix(d->owner, d->name, prefix, &e), &e);
+    world_must(blob_list(d->w->blob, prefix, NULL, each_segment, &a, &e), &e);
+    for (i = 0; i < d->parts && a.parts[i]; i++)
+        ;
+    return i == d->parts;
+}
+
+/* A topic that outgrows its predecessor unseen may look like it: its producers wait to be seen. */
+static bool begun(struct dataset *d)
+{
+    struct segment_name name = {.incarnation = (uint64_t)d->life_count - 1};
+    struct err e = ERR_INIT;
+    char key[KEY_MAX];
+    int i;
+
+    snprintf(name.owner, sizeof name.owner, "%s", d->owner);
+    snprintf(name.dataset, sizeof name.dataset, "%s", d->name);
+    for (i = 0; i < d->parts; i++) {
+        name.partition = i;
+        world_must(key_base(&name, key, &e), &e);
+        if (blob_head(d->w->blob, key, NULL, &e) < 0)
+            return false;
+    }
+    return true;
+}
+
 static void recreate(struct dataset *d)
 {
     struct err e = ERR_INIT;
@@ -197,6 +266,8 @@ static void recreate(struct dataset *d)
     if (draw(d, 2))
         clock_sleep_ms(d->w->clock, (int64_t)draw(d, GONE_MS));
     create(d);
+    while (!begun(d))
+        clock_sleep_ms(d->w->clock, BEGUN_MS);
 }
 
 static void turn(struct dataset *d)
@@ -209,8 +280,8 @@ static void turn(struct dataset *d)
         burst(d);
     if (fate_event(d->w, stream + 3, d->turn, FAULT_TRIM, 20, d->topic))
         retention(d);
-    if (d->life_count < LIVES_MAX &&
-        fate_event(d->w, stream + 4, d->turn, FAULT_RECREATE, 40, d->topic))
+    if (d->life_count < LIVES_MAX && anchored(d) &&
+        fate_event(d->w, stream + 4, d->turn, FAULT_RECREATE, 20, d->topic))
         recreate(d);
 }
 

@@ -1,6 +1,7 @@
 /*
- * Delta debugging (Zeller, Hildebrandt, IEEE TSE 2002): parts of the list of
- * faults are left out for as long as the run still breaks the same promise.
+ * In the spirit of delta debugging (Zeller, Hildebrandt, IEEE TSE 2002): halves,
+ * quarters, ... of the list of faults, at last single ones, are left out where
+ * the run breaks the same promise without them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,34 +24,24 @@ static bool fails(const struct world_options *o, const struct fired_list *only, 
 
 void shrink(const struct world_options *o, const char *broken, struct fired_list *list)
 {
-    size_t parts = 2, at, n;
     struct fired_list less = {.items = malloc((list->count + 1) * sizeof *less.items)};
+    size_t part, at, cut;
 
     if (!less.items)
         abort();
-    while (list->count > 0) {
-        bool smaller = false;
-
-        if (parts > list->count)
-            parts = list->count;
-        n = (list->count + parts - 1) / parts;
-        for (at = 0; at < list->count && !smaller; at += n) {
-            size_t cut = at + n < list->count ? n : list->count - at;
-
+    for (part = (list->count + 1) / 2; part > 0; part /= 2) {
+        for (at = 0; at < list->count;) {
+            cut = list->count - at < part ? list->count - at : part;
             memcpy(less.items, list->items, at * sizeof *less.items);
             memcpy(less.items + at, list->items + at + cut,
                    (list->count - at - cut) * sizeof *less.items);
             less.count = list->count - cut;
-            smaller = fails(o, &less, broken);
-        }
-        if (smaller) {
-            memcpy(list->items, less.items, less.count * sizeof *less.items);
-            list->count = less.count;
-            parts = parts > 2 ? parts - 1 : 2;
-        } else if (n == 1) {
-            break;
-        } else {
-            parts *= 2;
+            if (fails(o, &less, broken)) {
+                memcpy(list->items, less.items, less.count * sizeof *less.items);
+                list->count = less.count;
+            } else {
+                at += cut;
+            }
         }
     }
     free(less.items);

@@ -198,10 +198,10 @@ static void pass_time(struct world *w)
         start(w, "people", dataset_main, &w->datasets[i], &w->datasets[i].task);
     for (i = 0; i < w->seat_count; i++)
         start(w, w->seats[i].name, seat_main, &w->seats[i], &w->seats[i].task);
-    for (i = 0; i < w->dataset_count; i++)
-        clock_join(w->clock, w->datasets[i].task);
     clock_join(w->clock, events);
     w->quiet = true;
+    for (i = 0; i < w->dataset_count; i++)
+        clock_join(w->clock, w->datasets[i].task);
     world_trace(w, "no more faults");
     clock_sleep_ms(w->clock, QUIET_MS);
     w->closing = true;
