@@ -673,7 +673,7 @@ static void complaints_are_bounded(void **state)
 {
     char word[1100] = "cry:";
     const char *argv[60] = {PLAYER};
-    struct child_spec spec = {.argv = argv, .folder = "/"};
+    struct child_spec spec = {.argv = argv, .folder = "/", .policy = POLICY};
     struct child *c;
     struct buf tail;
     int i;
