@@ -200,7 +200,7 @@ static int configure(rd_kafka_conf_t *conf, const struct bus_consumer_options *o
                      "enable.auto.commit", "false", "enable.auto.offset.store", "false",
                      "auto.offset.reset", o->rebalance.assigned ? "error" : "earliest",
                      "session.timeout.ms", session, "topic.metadata.refresh.interval.ms", refresh,
-                     "check.crcs", "true", "queued.max.messages.kbytes", "10240",
+                     "check.crcs", "true", "queued.max.messages.kbytes", "7168",
                      "fetch.wait.max.ms", "100", "partition.assignment.strategy", "range", NULL);
 }
 
