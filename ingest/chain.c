@@ -1,5 +1,4 @@
 #include "ingest/ingest_int.h"
-#include "platform/base/plant.h"
 
 #include <string.h>
 
@@ -257,7 +256,7 @@ int chain_find(struct ingest *in, struct part *p, int64_t hint, struct err *e)
     int64_t next;
     int rc;
 
-    if (PLANTED(CHAIN_NOT_REREAD) && c->known)
+    if (DEFECT("ingest.chain-not-reread") && c->known)
         return 0;
     if ((rc = find_incarnation(in, p, e)) < 0)
         return rc;

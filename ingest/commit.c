@@ -1,5 +1,4 @@
 #include "ingest/ingest_int.h"
-#include "platform/base/plant.h"
 
 #include "platform/base/failpoint.h"
 
@@ -112,7 +111,7 @@ int commit_cut(struct ingest *in, struct part *p, bool idle, struct err *e)
     }
     if (mixed(in, p))
         return 0;
-    if (p->unflushed && !PLANTED(COPY_AFTER_CREATE) && (rc = reject_flush(in, e)) != 0)
+    if (p->unflushed && !DEFECT("ingest.copies-later") && (rc = reject_flush(in, e)) != 0)
         return rc < 0 ? rc : 0;
     FAILPOINT("ingest.flushed");
     if ((rc = finish(in, p, e)) < 0)
@@ -189,12 +188,12 @@ int commit_put(struct ingest *in, struct part *p, struct err *e)
     if ((rc = key_segment(&name, key, e)) < 0)
         return rc;
     FAILPOINT("ingest.finished");
-    if (PLANTED(COMMIT_BEFORE_CREATE))
+    if (DEFECT("ingest.commits-first"))
         (void)bus_commit(in->consumer, p->topic, p->partition, p->size.next, e);
-    rc = PLANTED(OVERWRITE) ? blob_put(in->p.blob, key, p->body.data, p->body.len, e)
-                            : blob_create(in->p.blob, key, p->body.data, p->body.len, e);
+    rc = DEFECT("ingest.overwrites") ? blob_put(in->p.blob, key, p->body.data, p->body.len, e)
+                                     : blob_create(in->p.blob, key, p->body.data, p->body.len, e);
     metric_observe(in->m.create_s, (double)(clock_mono_ms(in->p.clock) - began) / 1000, NULL);
-    if (rc == 0 || (PLANTED(412_IS_A_WIN) && rc == ERR_EXISTS))
+    if (rc == 0 || (DEFECT("ingest.lost-is-won") && rc == ERR_EXISTS))
         return created(in, p, key, e);
     if (rc == ERR_EXISTS)
         return lost(in, p, key);

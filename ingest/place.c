@@ -1,5 +1,5 @@
 #include "ingest/ingest_int.h"
-#include "platform/base/plant.h"
+#include "platform/base/failpoint.h"
 
 #include <stdio.h>
 
@@ -57,7 +57,7 @@ int place_replaced(struct ingest *in, const struct part *p, struct err *e)
     int64_t low, high;
     int rc;
 
-    if (!a->there || PLANTED(RECREATED_UNSEEN))
+    if (!a->there || DEFECT("ingest.recreated-unseen"))
         return 0;
     if ((rc = bus_watermarks(in->p.bus, p->topic, p->partition, &low, &high, e)) < 0)
         return rc;
@@ -78,8 +78,9 @@ static int note_missing(struct ingest *in, struct part *p, int64_t low, struct e
     int rc;
 
     if ((rc = part_open(in, p, e)) < 0 ||
-        (rc = PLANTED(MISSING_SILENT) ? segment_writer_cover(p->open, low, e)
-                                      : segment_writer_missing(p->open, p->next, low, e)) < 0)
+        (rc = DEFECT("ingest.missing-silent")
+                  ? segment_writer_cover(p->open, low, e)
+                  : segment_writer_missing(p->open, p->next, low, e)) < 0)
         return rc;
     log_event(LOG_WARN, "records.missing", "owner", p->owner, "dataset", p->dataset, "partition",
               LOG_I(p->partition), "first", LOG_I(p->next), "next", LOG_I(low), NULL);
@@ -115,7 +116,7 @@ static int place(struct ingest *in, struct part *p, struct err *e)
     hint = committed(in, p);
     if ((rc = chain_find(in, p, hint, e)) < 0)
         return rc;
-    if (PLANTED(COMMIT_BEFORE_CREATE) && hint > p->chain.next)
+    if (DEFECT("ingest.commits-first") && hint > p->chain.next)
         p->chain.next = hint;
     if ((rc = bus_watermarks(in->p.bus, p->topic, p->partition, &low, &high, e)) < 0)
         return rc;

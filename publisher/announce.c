@@ -108,12 +108,15 @@ static int transact(struct publisher *pub, struct part *p, const struct bus_mess
     int rc;
 
     if ((rc = bus_begin(p->producer, e)) < 0 || (rc = bus_send(p->producer, event, NULL, e)) < 0 ||
-        (rc = bus_send(p->producer, published, NULL, e)) < 0 ||
+        (!DEFECT("publish.key-outside") && (rc = bus_send(p->producer, published, NULL, e)) < 0) ||
         (rc = bus_send_offset(p->producer, pub->consumer, pub->done, p->partition, next, e)) < 0)
         return rc;
     FAILPOINT("publish.open");
     if ((rc = bus_commit_transaction(p->producer, e)) == 0)
         FAILPOINT("publish.committed");
+    if (rc == 0 && DEFECT("publish.key-outside") && (rc = bus_begin(p->producer, e)) == 0 &&
+        (rc = bus_send(p->producer, published, NULL, e)) == 0)
+        rc = bus_commit_transaction(p->producer, e);
     return rc;
 }
 
@@ -128,6 +131,10 @@ static enum outcome judge_transaction(struct part *p, struct err *e)
 
     if (e->code == ERR_NOMEM)
         return OUT_STOP;
+    if (DEFECT("publish.lost-commit-again") && e->code == ERR_PEER) {
+        (void)bus_abort_transaction(p->producer, &why);
+        return OUT_AGAIN;
+    }
     if (e->code != ERR_NOT_FOUND && e->code != ERR_DENIED && e->code != ERR_LIMIT)
         return OUT_RESTART;
     if (bus_abort_transaction(p->producer, &why) < 0)

@@ -169,15 +169,20 @@ void part_restart(struct publisher *pub, struct part *p, const struct err *why)
 
 static int take_over(struct publisher *pub, struct part *p, struct err *e)
 {
-    char name[16], id[KEY_MAX];
+    char name[64], id[KEY_MAX];
     const struct bus_producer_options o = {
         .transactional_id = id,
         .message_timeout_ms = pub->o.message_timeout_ms ? pub->o.message_timeout_ms : 30000,
         .linger_ms = 1};
-    int64_t low, high;
+    int64_t low, high, early = 0;
     int rc;
 
     snprintf(name, sizeof name, "%d", (int)p->partition);
+    if (DEFECT("publish.not-fenced"))
+        clock_nonce(pub->p.clock, name);
+    if (DEFECT("publish.reads-before-fence") &&
+        (rc = bus_watermarks(pub->p.bus, pub->published, p->partition, &low, &early, e)) < 0)
+        return rc;
     if ((rc = key_transaction(&pub->keys, name, id, e)) < 0 ||
         (rc = bus_producer_open(pub->p.bus, &o, NULL, NULL, &p->producer, e)) < 0 ||
         (rc = bus_committed(pub->consumer, pub->done, p->partition, &p->next, e)) < 0 ||
@@ -189,6 +194,8 @@ static int take_over(struct publisher *pub, struct part *p, struct err *e)
     known_release(&p->known);
     known_release(&p->owners);
     rc = bus_watermarks(pub->p.bus, pub->published, p->partition, &p->loaded, &p->load_end, e);
+    if (DEFECT("publish.reads-before-fence"))
+        p->load_end = early;
     if (rc == 0)
         rc = bus_seek(pub->consumer, pub->published, p->partition, p->loaded, e);
     if (rc == 0)

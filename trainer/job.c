@@ -38,7 +38,12 @@ int job_change(struct trainer *t, const struct job_ref *r, enum job_state from, 
     if (!job_may(from, to))
         return err_set(e, ERR_INTERNAL, "run %s/%s: %s can't become %s", r->owner, r->run,
                        job_state_names[from], job_state_names[to]);
-    if ((rc = blob_create(t->p.blob, key, body->data, body->len, e)) < 0)
+    if ((to == JOB_STARTED && DEFECT("worker.attempt-overwrites")) ||
+        (to > JOB_STARTED && DEFECT("run.end-overwrites")))
+        rc = blob_put(t->p.blob, key, body->data, body->len, e);
+    else
+        rc = blob_create(t->p.blob, key, body->data, body->len, e);
+    if (rc < 0)
         return rc;
     metric_add(t->m.runs, 1, job_state_names[to], NULL);
     log_event(LOG_INFO, "run.state", "owner", r->owner, "run", r->run, "state", job_state_names[to],
@@ -265,6 +270,8 @@ int job_settle(struct actor *a, const struct job_ref *r, const struct job *job,
     s.updated_ms = end->time_ms;
     s.message = end->reason;
     job_status_put(a->t, r, &s);
+    if (DEFECT("run.marker-first") && key_open(r->owner, r->run, key, e) == 0)
+        (void)blob_remove(a->t->p.blob, key, e);
     if ((rc = send_done(a, r, job, end, e)) < 0)
         return rc;
     FAILPOINT("run.told");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/base/failpoint.h"
 #include "platform/base/log.h"
 #include "platform/base/text.h"
 #include "platform/blob/blob.h"
@@ -229,7 +230,7 @@ void sweep_task(void *trainer)
 
         if (flushed)
             log_event(LOG_WARN, "board.empty", "action", "rebuilding the queue from S3", NULL);
-        if (flushed || clock_mono_ms(t->p.clock) >= next) {
+        if (!DEFECT("sweep.none") && (flushed || clock_mono_ms(t->p.clock) >= next)) {
             if (sweep_once(&a, &e) < 0)
                 log_error("sweep", &e, NULL);
             next = clock_mono_ms(t->p.clock) + t->o.sweep_ms;

@@ -155,6 +155,7 @@ static int create_topic(struct mem *m, const struct bus_topic *want, struct err 
             goto fail;
     t->next = m->topics;
     m->topics = t;
+    m->changes++;
     return 0;
 fail:
     topic_free(t);
@@ -280,6 +281,7 @@ int bus_mem_delete_topic(struct bus *b, const char *topic, struct err *e)
     if (*at) {
         t = *at;
         *at = t->next;
+        m->changes++;
         for (p = m->producers; p; p = p->next)
             for (i = 0; i < p->touched_count;)
                 if (p->touched[i].part >= t->parts && p->touched[i].part < t->parts + t->part_count)

@@ -61,6 +61,7 @@ int mem_group_join(struct mem *m, const char *name, struct mem_consumer *c, stru
     c->revoked = true; /* it holds nothing */
     c->seen_ms = clock_mono_ms(m->clock);
     g->balancing = true;
+    m->changes++;
     return 0;
 }
 
@@ -77,6 +78,7 @@ void mem_group_leave(struct mem_consumer *c)
         *at = c->next;
     c->group = NULL;
     g->balancing = true;
+    c->mem->changes++;
 }
 
 static bool wanted(const struct mem_group *g, const char *topic)
@@ -101,6 +103,9 @@ void mem_group_tick(struct mem *m, struct mem_group *g)
         if (now - c->seen_ms > c->session_ms)
             mem_group_leave(c);
     }
+    if (g->counted == m->changes)
+        return;
+    g->counted = m->changes;
     for (t = m->topics; t; t = t->next)
         if (wanted(g, t->name))
             parts += (size_t)t->part_count;

@@ -80,6 +80,7 @@ struct mem_group {
     uint64_t generation;
     bool balancing;               /* members are giving up what they hold */
     size_t dealt;                 /* partitions dealt out in this generation */
+    uint64_t counted;             /* mem.changes when the wanted partitions were counted */
     struct mem_consumer *members; /* in the order of joining */
 };
 
@@ -121,6 +122,7 @@ struct mem {
     struct mem_producer *producers;
     struct mem_offset *committed;
     uint64_t last_txn;
+    uint64_t changes; /* of topics and memberships */
 };
 
 void mem_lock(struct mem *m);

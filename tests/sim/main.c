@@ -1,5 +1,5 @@
 /*
- * sim [--seeds N] [--from S] [--jobs J] [--all] [--seed N [--trace]] [--plant NAME] [--twice]
+ * sim [--seeds N] [--from S] [--jobs J] [--all] [--seed N [--trace]] [--defect NAME] [--twice]
  *
  * Runs seeds, prints what was simulated, how often each fault struck, and the
  * promises that were broken. Exit status 0: none; 1: one was, with a short
@@ -15,19 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "platform/base/plant.h"
 #include "platform/base/text.h"
+#include "tests/sim/plant.h"
 #include "tests/sim/shrink.h"
 #include "tests/sim/sim.h"
 
 enum { JOBS_MAX = 64, SEED_SECONDS = 120, SHRUNK_MAX = 400 };
-
-enum plant plant_now;
-static const char *const plant_names[] = {"none",
-#define X(name) #name,
-                                          PLANTS(X)
-#undef X
-};
 
 struct options {
     int64_t seeds, from, jobs, seed;
@@ -49,24 +42,12 @@ static int usage(const char *what)
 
     fprintf(stderr,
             "sim: %s\nusage: sim [--seeds N] [--from S] [--jobs J] [--all] [--seed N [--trace]] "
-            "[--twice] [--plant NAME]\nplants:",
+            "[--twice] [--defect NAME]\ndefects:",
             what);
-    for (i = 0; i < PLANTS_COUNT; i++)
+    for (i = 0; plant_names[i]; i++)
         fprintf(stderr, " %s", plant_names[i]);
     fputc('\n', stderr);
     return 64;
-}
-
-static int plant(const char *name)
-{
-    int i;
-
-    for (i = 0; i < PLANTS_COUNT; i++)
-        if (!strcmp(name, plant_names[i])) {
-            plant_now = (enum plant)i;
-            return 0;
-        }
-    return -1;
 }
 
 static int parse(int argc, char **argv, struct options *o)
@@ -92,9 +73,9 @@ static int parse(int argc, char **argv, struct options *o)
                 return usage("a number is missing or bad");
             o->one |= number == &o->seed;
             i++;
-        } else if (!strcmp(name, "--plant")) {
+        } else if (!strcmp(name, "--defect")) {
             if (plant(value) < 0)
-                return usage("no such plant");
+                return usage("no such defect");
             i++;
         } else {
             return usage("unknown option");

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "ingest/ingest.h"
+#include "publisher/publisher.h"
 #include "tests/sim/sim.h"
+#include "trainer/trainer.h"
 
 enum {
     STREAM_SEAT = 1000,
@@ -12,7 +14,8 @@ enum {
     SLOW_MS = 20000,
     AWAY_MS = 600000,
     RESTART_MS = 15000,
-    SKEW_MS = 300000
+    SKEW_MS = 300000,
+    WAIT_MS = 1200000 /* for ingest, of a run */
 };
 
 void node_die(struct node *n)
@@ -159,6 +162,49 @@ static int run_ingest(struct node *n, struct err *e)
     return rc;
 }
 
+static int run_trainer(struct node *n, struct err *e)
+{
+    const struct trainer_ports p = {.clock = &n->clock,
+                                    .bus = &n->bus,
+                                    .blob = &n->blob,
+                                    .board = &n->board,
+                                    .child = n->child};
+    struct trainer_options o;
+    struct trainer *t = NULL;
+    char work[128];
+    int rc;
+
+    trainer_options_init(&o);
+    snprintf(work, sizeof work, "%s/%s", n->w->folder, n->seat->name);
+    o.name = n->seat->name;
+    o.work = work;
+    o.program = "/bin/true"; /* child_mem starts none */
+    o.wait_ms = WAIT_MS;
+    o.workers = 1 + (int64_t)fate_below(n->w, STREAM_SEAT, 2, 2);
+    if ((rc = trainer_new(&t, &o, &p, e)) == 0)
+        rc = trainer_run(t, e);
+    trainer_free(t);
+    return rc;
+}
+
+static int run_publisher(struct node *n, struct err *e)
+{
+    const struct publisher_ports p = {.clock = &n->clock, .bus = &n->bus, .blob = &n->blob};
+    struct publisher_options o;
+    struct publisher *pub = NULL;
+    int rc;
+
+    publisher_options_init(&o);
+    o.partitions = 2;
+    if ((rc = publisher_new(&pub, &o, &p, e)) == 0)
+        rc = publisher_run(pub, e);
+    publisher_free(pub);
+    return rc;
+}
+
+static int (*const run_service[SERVICES])(struct node *, struct err *) = {
+    [INGEST] = run_ingest, [TRAINER] = run_trainer, [PUBLISHER] = run_publisher};
+
 static void live(struct seat *s)
 {
     struct world *w = s->w;
@@ -172,8 +218,8 @@ static void live(struct seat *s)
     node_bus_init(&n);
     s->node = &n;
     world_trace(w, "%s/%llu begins", s->name, (unsigned long long)s->lives);
-    if (s->service == INGEST)
-        rc = run_ingest(&n, &e);
+    world_must(child_mem(&n.child, &n.clock, train, &n, &e), &e);
+    rc = run_service[s->service](&n, &e);
     world_trace(w, "%s/%llu %s%s%s", s->name, (unsigned long long)s->lives,
                 n.dead       ? "is dead"
                 : n.stopping ? "has drained"
@@ -184,6 +230,7 @@ static void live(struct seat *s)
     if (n.stopping && !n.dead && rc < 0 && err_class(rc) == ERR_CLASS_STOP)
         world_violation(w, "%s could not drain: %s", s->name, e.text);
     s->node = NULL;
+    child_port_free(n.child);
 }
 
 void seat_main(void *seat)

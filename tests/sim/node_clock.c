@@ -1,13 +1,13 @@
 /*
  * A process's clock. Its timers are coarse: a sleep takes at least the world's
  * quantum, which is what makes hours cheap. The dead don't wait for the world:
- * their time passes at once, so that the code unwinds.
+ * their time passes quickly, so that the code unwinds.
  */
 #include "tests/sim/sim.h"
 
 #include <string.h>
 
-enum { SLICE_MS = 5000 /* how late a stop is noticed */ };
+enum { SLICE_MS = 5000 /* how late a stop is noticed */, DEAD_MS = 1000 };
 
 #define NODE struct node *n = (struct node *)(void *)((char *)c - offsetof(struct node, clock))
 
@@ -38,8 +38,8 @@ static void n_sleep_ms(struct clock *c, int64_t ms)
     int64_t until;
 
     if (n->dead) {
-        n->dead_ms += ms > 0 ? ms : 1;
-        clock_sleep_ms(w->clock, 0);
+        n->dead_ms += ms > DEAD_MS ? ms : DEAD_MS;
+        clock_sleep_ms(w->clock, DEAD_MS / 10); /* its other tasks come to know it, too */
         return;
     }
     if (ms < w->quantum_ms)

@@ -3,10 +3,10 @@
  * quarters, ... of the list of faults, at last single ones, are left out where
  * the run breaks the same promise without them.
  */
+#include "tests/sim/shrink.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "tests/sim/shrink.h"
 
 static bool fails(const struct world_options *o, const struct fired_list *only, const char *broken)
 {

@@ -190,6 +190,21 @@ void dataset_main(void *dataset);
 void dataset_release(struct dataset *d);
 uint64_t sent_hash(const void *key, size_t key_len, const void *value, size_t value_len);
 
+/* --- users.c --- */
+
+enum { RUNS_MAX = 64, STEPS = 10 };
+struct user_run {
+    const char *owner;
+    char name[32], model[16];
+    bool bad;       /* its job can't be accepted */
+    bool cancelled; /* a cancel was sent, and perhaps was too late */
+};
+void users_open(struct world *w);
+void users_main(void *world);
+/* A training process: what it computes depends on its steps alone. `node` is its parent. */
+int train(void *node, struct child *self, const struct child_spec *spec);
+void trained_text(int steps, char to[64]);
+
 /* --- watch.c --- */
 
 struct watched {
@@ -206,12 +221,15 @@ void watch_release(struct world *w);
 void check_chains(struct world *w);
 void check_copies(struct world *w); /* after check_chains */
 
+/* --- check_runs.c --- */
+
+void check_runs(struct world *w);
+
 /* --- world.c --- */
 
 struct world_options {
     uint64_t seed;
     bool trace;
-    bool ingest_only;
     const struct fired_list *only; /* NULL: all faults that the seed draws */
 };
 
@@ -233,6 +251,9 @@ struct world {
     struct dataset datasets[DATASETS];
     int dataset_count;
     uint64_t serial; /* of documents */
+    struct user_run runs[RUNS_MAX];
+    int run_count;
+    uint64_t children;
     struct bus_consumer *
         *graves; /* of dead processes: members of their group until it expels them */
     size_t grave_count;

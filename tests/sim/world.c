@@ -124,13 +124,15 @@ static void add_seats(struct world *w, enum service service, const char *name, i
 static void plan(struct world *w)
 {
     static const char *const owners[OWNERS] = {"acme", "acme-two"};
-    static const int quanta[] = {200, 1000, 1000, 3000};
+    static const int quanta[] = {500, 2000, 3000, 4000};
     int i;
 
     fate_open(w);
     w->quantum_ms = quanta[below(w, 0, 4)];
     w->active_ms = ACTIVE_MS;
     add_seats(w, INGEST, "ingest", 2 + below(w, 1, 2));
+    add_seats(w, TRAINER, "trainer", 2 + below(w, 3, 2));
+    add_seats(w, PUBLISHER, "publisher", 2);
     w->dataset_count = 1 + below(w, 2, DATASETS);
     for (i = 0; i < w->dataset_count; i++) {
         struct dataset *d = &w->datasets[i];
@@ -157,11 +159,17 @@ static void open(struct world *w)
     world_must(blob_mem(&w->blob, w->clock, &e), &e);
     world_must(board_mem(&w->board, w->clock, &e), &e);
     world_must(keys_init(&w->keys, NULL, &e), &e);
+    snprintf(w->folder, sizeof w->folder, "%s/tripline-sim-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    if (!mkdtemp(w->folder))
+        abort();
     plan(w);
+    users_open(w);
 }
 
 static void release(struct world *w)
 {
+    struct err e = ERR_INIT;
     size_t i;
     int d;
 
@@ -175,6 +183,7 @@ static void release(struct world *w)
     blob_free(w->blob);
     bus_free(w->bus);
     clock_free(w->clock);
+    world_must(file_remove_tree(w->folder, &e), &e);
     log_sink(NULL, NULL);
 }
 
@@ -189,16 +198,18 @@ static void start(struct world *w, const char *name, void (*fn)(void *), void *a
 /* Faults for a while, then fair servers until all that was begun must have ended. */
 static void pass_time(struct world *w)
 {
-    struct task *events, *watch;
+    struct task *events, *watch, *users;
     int i;
 
     start(w, "watch", watch_main, w, &watch);
     start(w, "events", events_main, w, &events);
+    start(w, "users", users_main, w, &users);
     for (i = 0; i < w->dataset_count; i++)
         start(w, "people", dataset_main, &w->datasets[i], &w->datasets[i].task);
     for (i = 0; i < w->seat_count; i++)
         start(w, w->seats[i].name, seat_main, &w->seats[i], &w->seats[i].task);
     clock_join(w->clock, events);
+    clock_join(w->clock, users);
     w->quiet = true;
     for (i = 0; i < w->dataset_count; i++)
         clock_join(w->clock, w->datasets[i].task);
@@ -226,6 +237,7 @@ void world_run(const struct world_options *o, struct verdict *out)
     watch_once(w);
     check_chains(w);
     check_copies(w);
+    check_runs(w);
     *out = (struct verdict){.broken = w->broken,
                             .fired = w->fired,
                             .trace_hash = w->trace_hash,

@@ -1,0 +1,297 @@
+/*
+ * Users: jobs, the same again, bad ones, cancels at any time, forged messages on
+ * `done`. And the training process, whose result depends on nothing but the
+ * number of its steps, however often it was taken up again.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "platform/base/file.h"
+#include "schemas/run.h"
+#include "tests/sim/sim.h"
+#include "trainer/checkpoint.h"
+
+enum {
+    STREAM_USER = 3000,
+    STREAM_CHILD = 3100,
+    GAP_MS = 500000,
+    LATER_MS = 600000,
+    STEP_MS = 20000
+};
+
+/* --- messages --- */
+
+static void send_message(struct world *w, const char *topic, const char *key, const char *value)
+{
+    const struct bus_producer_options o = {0};
+    const struct bus_message m = {.topic = topic,
+                                  .partition = -1,
+                                  .key = key,
+                                  .key_len = strlen(key),
+                                  .value = value,
+                                  .value_len = strlen(value)};
+    struct bus_producer *p = NULL;
+    struct err e = ERR_INIT;
+
+    world_must(bus_producer_open(w->bus, &o, NULL, NULL, &p, &e), &e);
+    world_must(bus_send(p, &m, NULL, &e), &e);
+    world_must(bus_flush(p, 1000, &e), &e);
+    bus_producer_free(p);
+}
+
+static void send_job(struct world *w, const struct user_run *r, const char *value)
+{
+    struct err e = ERR_INIT;
+    char topic[KEY_MAX];
+
+    world_must(topic_of(&w->keys, TOPIC_JOBS, r->owner, topic, &e), &e);
+    world_trace(w, "job message for %s/%s: %s", r->owner, r->name, value);
+    send_message(w, topic, r->name, value);
+}
+
+static void send_forged(struct world *w, const struct user_run *r)
+{
+    char topic[KEY_MAX], id[KEY_MAX];
+    struct run_done done;
+    struct err e = ERR_INIT;
+    struct buf b;
+
+    run_done_init(&done);
+    done.owner = r->owner;
+    done.run = r->name;
+    done.state = JOB_FINISHED;
+    done.attempt = 1;
+    done.time_ms = 1;
+    done.manifest_sha256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    buf_init(&b, 1 << 16);
+    world_must(run_done_write(&done, RECORD_JSON, &b, &e), &e);
+    topic_internal(&w->keys, TOPIC_DONE, topic);
+    world_must(key_run_id(r->owner, r->name, id, &e), &e);
+    send_message(w, topic, id, b.data);
+    buf_release(&b);
+}
+
+/* --- one run after the other --- */
+
+struct later {
+    struct world *w;
+    const struct user_run *run;
+    int64_t ms;
+    char text[400];
+};
+
+static void later_main(void *arg)
+{
+    struct later *l = arg;
+
+    clock_sleep_ms(l->w->clock, l->ms);
+    send_job(l->w, l->run, l->text);
+    free(l);
+}
+
+static void send_later(struct world *w, const struct user_run *r, int64_t ms, const char *text)
+{
+    struct later *l = calloc(1, sizeof *l);
+    struct err e = ERR_INIT;
+
+    if (!l)
+        abort();
+    l->w = w;
+    l->run = r;
+    l->ms = ms;
+    snprintf(l->text, sizeof l->text, "%s", text);
+    world_must(clock_go(w->clock, "later", later_main, l, NULL, &e), &e);
+}
+
+static int64_t draw(const struct world *w, uint64_t i, uint64_t which, uint64_t n)
+{
+    return (int64_t)fate_below(w, STREAM_USER, i * 16 + which, n);
+}
+
+static void run_begin(struct world *w, uint64_t i)
+{
+    struct user_run *r = &w->runs[w->run_count++];
+    const struct dataset *d = &w->datasets[draw(w, i, 0, (uint64_t)w->dataset_count)];
+    char text[400];
+
+    r->owner = d->owner;
+    snprintf(r->name, sizeof r->name, "run-%llu", (unsigned long long)i);
+    snprintf(r->model, sizeof r->model, "m-%d", (int)draw(w, i, 1, 2));
+    r->bad = fate_event(w, STREAM_USER, i, FAULT_JOB_BAD, 12, "user");
+    snprintf(text, sizeof text,
+             "{\"run\":\"%s\",\"dataset\":\"%s\",\"model\":\"%s\",\"backbone\":\"%s\","
+             "\"max_attempts\":100,\"limits\":{\"time_seconds\":1200}}",
+             r->name, d->name, r->model, r->bad ? "../.." : "tiny");
+    send_job(w, r, text);
+    if (fate_event(w, STREAM_USER, i, FAULT_JOB_TWICE, 4, "user"))
+        send_later(w, r, draw(w, i, 2, LATER_MS), text);
+    if (!r->bad && fate_event(w, STREAM_USER, i, FAULT_CANCEL, 4, "user")) {
+        r->cancelled = true;
+        snprintf(text, sizeof text, "{\"kind\":\"cancel\",\"run\":\"%s\"}", r->name);
+        send_later(w, r, draw(w, i, 3, 2) ? draw(w, i, 4, LATER_MS) : draw(w, i, 4, 2000), text);
+    }
+    if (fate_event(w, STREAM_USER, i, FAULT_FORGED, 8, "user"))
+        send_forged(w, r);
+}
+
+void users_main(void *world)
+{
+    struct world *w = world;
+    uint64_t i;
+
+    for (i = 0; world_now(w) < w->active_ms && w->run_count < RUNS_MAX; i++) {
+        clock_sleep_ms(w->clock, draw(w, i, 5, draw(w, i, 6, 3) ? GAP_MS : 1000));
+        run_begin(w, i);
+    }
+}
+
+void users_open(struct world *w)
+{
+    static const char *const owned[] = {"jobs", "models", "current"};
+    struct bus_topic topics[2] = {{"tripline.done", 2, NULL}, {"tripline.published", 2, NULL}};
+    struct err e = ERR_INIT;
+    char name[KEY_MAX];
+    size_t i;
+    int d;
+
+    world_must(bus_create_topics(w->bus, topics, 2, &e), &e);
+    for (d = 0; d < w->dataset_count; d++)
+        for (i = 0; i < sizeof owned / sizeof owned[0]; i++) {
+            topics[0] = (struct bus_topic){name, i < 2 ? 2 : 1, NULL};
+            snprintf(name, sizeof name, "tripline.%s.%s", owned[i], w->datasets[d].owner);
+            world_must(bus_create_topics(w->bus, topics, 1, &e), &e);
+        }
+    world_must(blob_put(w->blob, "backbones/tiny/onnx/model.onnx", "a model", 7, &e), &e);
+    world_must(blob_put(w->blob, "backbones/tiny/tokenizer.json", "{}", 2, &e), &e);
+}
+
+/* --- the training process --- */
+
+void trained_text(int steps, char to[64])
+{
+    uint64_t v = 1;
+    int i;
+
+    for (i = 1; i <= steps; i++)
+        v = v * 6364136223846793005u + (uint64_t)i;
+    snprintf(to, 64, "weights %llx", (unsigned long long)v);
+}
+
+static void put_local(const char *folder, const char *name, const char *text)
+{
+    char path[512], *slash;
+    struct err e = ERR_INIT;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    slash = strrchr(path, '/');
+    *slash = '\0';
+    world_must(file_mkdirs(path, &e), &e);
+    *slash = '/';
+    world_must(file_write(path, text, strlen(text), &e), &e);
+}
+
+static void put_artifact(const char *folder)
+{
+    struct run_file_entry file;
+    struct run_manifest m;
+    struct job_parameters p;
+    char text[64], sha256[SHA256_HEX];
+    struct err e = ERR_INIT;
+    struct buf b;
+
+    trained_text(STEPS, text);
+    put_local(folder, "out/onnx/model.onnx", text);
+    sha256_of(text, strlen(text), sha256);
+    run_file_entry_init(&file);
+    file.path = "onnx/model.onnx";
+    file.size = (int64_t)strlen(text);
+    file.sha256 = sha256;
+    job_parameters_init(&p);
+    run_manifest_init(&m);
+    m.owner = m.run = m.model = "forged"; /* the parent knows better */
+    m.attempt = 77;
+    m.created_ms = 0;
+    m.files = &file;
+    m.file_count = 1;
+    m.parameters = &p;
+    m.fingerprint = "sim";
+    m.exact = true;
+    m.dimension = 4;
+    m.normalized = true;
+    buf_init(&b, 1 << 20);
+    world_must(run_manifest_write(&m, RECORD_JSON, &b, &e), &e);
+    put_local(folder, "out/manifest.json", b.data);
+    buf_release(&b);
+}
+
+/* The newest checkpoint that the parent fetched; a wrong one breaks a promise. */
+static int resume(struct world *w, const char *folder)
+{
+    char path[512], text[64];
+    struct err e = ERR_INIT;
+    struct buf b;
+    int step, rc;
+
+    for (step = STEPS; step > 0; step--) {
+        snprintf(path, sizeof path, "%s/checkpoints/" CHECKPOINT_NAME, folder, (long long)step);
+        buf_init(&b, 1 << 10);
+        rc = file_read(path, &b, &e);
+        trained_text(step, text);
+        if (rc == 0 && strcmp(b.data, text) != 0)
+            world_violation(w, "a checkpoint is not what was written: %s", b.data);
+        buf_release(&b);
+        if (rc == 0)
+            break;
+    }
+    return step;
+}
+
+static void save(struct child *self, const char *folder, int step)
+{
+    char name[64], text[64], line[96];
+
+    snprintf(name, sizeof name, "checkpoints/" CHECKPOINT_NAME, (long long)step);
+    trained_text(step, text);
+    put_local(folder, name, text);
+    snprintf(line, sizeof line, "{\"event\":\"checkpoint\",\"step\":%d}", step);
+    child_mem_emit(self, line);
+}
+
+int train(void *node, struct child *self, const struct child_spec *spec)
+{
+    struct node *n = node;
+    struct world *w = n->w;
+    uint64_t child = w->children++;
+    int dies = fate_event(w, STREAM_CHILD, child, FAULT_CHILD_DIES, 8, "child")
+                   ? 1 + (int)fate_below(w, STREAM_CHILD, child, STEPS)
+                   : 0;
+    int hangs = fate_event(w, STREAM_CHILD, child, FAULT_CHILD_HANGS, 40, "child") ? 5 : 0;
+    int step = resume(w, spec->folder), signum;
+    char line[160];
+
+    child_mem_emit(self, "{\"event\":\"phase\",\"phase\":\"training\"}");
+    while (step < STEPS) {
+        clock_sleep_ms(&n->clock, (int64_t)fate_below(w, STREAM_CHILD, 100000 + child, STEP_MS));
+        if (n->dead) /* it dies with its parent */
+            return -SIGKILL;
+        if (child_mem_signalled(self, &signum)) {
+            if (signum == SIGTERM && step > 0)
+                save(self, spec->folder, step);
+            return 75;
+        }
+        if (hangs && step >= hangs)
+            continue;
+        if (++step == dies)
+            return -SIGSEGV;
+        snprintf(line, sizeof line, "{\"event\":\"step\",\"epoch\":1,\"step\":%d,\"loss\":1}",
+                 step);
+        child_mem_emit(self, line);
+        if (step % 3 == 0)
+            save(self, spec->folder, step);
+    }
+    put_artifact(spec->folder);
+    child_mem_emit(self, "{\"event\":\"done\",\"steps\":10}");
+    return 0;
+}
