@@ -46,7 +46,8 @@ void run_watch(struct run *r, const struct run_event *v)
                  (long long)c->step, v->similarity);
         run_warn(r, text);
     }
-    if (lasts(&c->idle, v->active == 0)) {
+    /* Scored pairs have a loss in any order. */
+    if (!dataset_scores(r->spec->train) && lasts(&c->idle, v->active == 0)) {
         snprintf(text, sizeof text,
                  "step %lld: no triplet of the last %d steps had a loss: nothing is learned from "
                  "them; a larger margin, larger batches or another miner would find some",
