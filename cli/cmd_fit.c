@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "trainer/data/csv.h"
+#include "trainer/parameters.h"
 
 static const struct option_row rows[] = {
     {.name = "local",
@@ -90,7 +91,8 @@ static const struct option_row rows[] = {
      .type = OPTION_FLOAT,
      .offset = offsetof(struct fit_options, min_gain),
      .value = "X",
-     .help = "a gate: mAP@k must rise by so much, or the event says that it did not",
+     .help = "a gate: mAP@k (of scored pairs Spearman's correlation) must rise by so much, or the "
+             "event says that it did not",
      .min = -0.999,
      .max = 1},
     {.name = "epochs",
@@ -185,7 +187,7 @@ int fit_parameters(const struct fit_options *o, struct arena *a, struct job_para
     buf_init(&check, 1 << 20); /* what the table can't say is checked when it is written */
     rc = job_parameters_write(out, RECORD_JSON, &check, e);
     buf_release(&check);
-    if (rc < 0) {
+    if (rc < 0 || (rc = parameters_check(out, e)) < 0) {
         err_wrap(e, "--set");
         e->code = ERR_USAGE;
         return ERR_USAGE;

@@ -190,6 +190,21 @@ static int need(const char *value, const char *option, struct err *e)
     return value ? 0 : err_set(e, ERR_USAGE, "fit --local: %s is missing (see fit --help)", option);
 }
 
+/* What is for a run on the servers would be without effect. */
+static int check_options(const struct fit_options *o, const struct job_parameters *p, struct err *e)
+{
+    if (o->dataset || o->backbone || o->name || o->follow || o->pull || o->priority >= 0 ||
+        o->presign >= 0 || o->min_gain > -1)
+        return err_set(e, ERR_USAGE,
+                       "fit --local: --dataset, --backbone, --name, --follow, --pull, --priority, "
+                       "--presign and --min-gain are for a run on the servers");
+    if (p->eval == EVAL_STRATIFIED || (p->eval == EVAL_NONE && o->eval))
+        return err_set(e, ERR_USAGE,
+                       "fit --local: --set eval splits what was pushed; here the documents of "
+                       "--eval are held out, or none");
+    return 0;
+}
+
 static int open_data(const struct fit_options *o, struct dataset **train, struct dataset **eval,
                      struct err *e)
 {
@@ -299,7 +314,8 @@ int fit_local(const struct fit_options *o, struct err *e)
     arena_init(&arena, 1 << 20);
     if ((rc = need(o->train, "--train", e)) < 0 || (rc = need(o->model, "--model", e)) < 0 ||
         (!o->check_determinism && (rc = need(o->out, "--out", e)) < 0) ||
-        (rc = fit_parameters(o, &arena, &parameters, e)) < 0 || (rc = clock_real(&clock, e)) < 0 ||
+        (rc = fit_parameters(o, &arena, &parameters, e)) < 0 ||
+        (rc = check_options(o, &parameters, e)) < 0 || (rc = clock_real(&clock, e)) < 0 ||
         (rc = signals_install(clock, e)) < 0 ||
         (rc = progress_new(&watch.progress, clock, 2, PROGRESS_AUTO, e)) < 0 ||
         (o->profile && (rc = profile_new(&watch.profile, e)) < 0) ||

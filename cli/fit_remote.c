@@ -397,10 +397,12 @@ int fit_remote(const struct fit_options *given, struct err *e)
     struct remote r = {.o = &o, .phase = -1};
     int rc;
 
-    if (o.train || o.eval || o.out || o.work || o.check_determinism || o.profile)
+    if (o.train || o.eval || o.out || o.work || o.check_determinism || o.profile || o.resume_any ||
+        o.force || o.threads > 0)
         return err_set(e, ERR_USAGE,
-                       "fit: --train, --eval, --out, --work, --check-determinism and --profile go "
-                       "with --local; a run on the servers has --dataset and --backbone");
+                       "fit: --train, --eval, --out, --work, --threads, --resume-any, --force, "
+                       "--check-determinism and --profile go with --local; a run on the servers "
+                       "has --dataset and --backbone");
     if (o.columns)
         return err_set(e, ERR_USAGE,
                        "fit: --columns goes with --local; on the servers `push --columns` said it");

@@ -92,9 +92,11 @@ void current_judge(struct release *r)
     if (!want)
         return;
     g->metric = want->metric;
+    if (!strcmp(want->metric, "auto") && m->judged_by)
+        g->metric = m->judged_by;
     g->min_gain = want->min_gain;
-    g->before = metric_of(m->before, m->before_count, want->metric);
-    g->after = metric_of(m->after, m->after_count, want->metric);
+    g->before = metric_of(m->before, m->before_count, g->metric);
+    g->after = metric_of(m->after, m->after_count, g->metric);
     g->passed = g->after - g->before >= g->min_gain - GAIN_SLACK; /* false with a NaN */
     if (isnan(g->before) || isnan(g->after))
         g->reason = "the metric was not measured: no documents were held out";

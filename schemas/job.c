@@ -17,7 +17,7 @@ static const char *const schedule_names[] = {"constant", "linear", "cosine", NUL
 static const char *const optimizer_names[] = {"adam", "adamw", "sgd", NULL};
 static const char *const loss_names[] = {
     "triplet",    "contrastive",     "multi-similarity", "supcon", "multiple-negatives",
-    "batch-hard", "batch-semi-hard", "cosent",           NULL};
+    "batch-hard", "batch-semi-hard", "cosent",           "auto",   NULL};
 static const char *const miner_names[] = {"all",
                                           "hard",
                                           "semihard",
@@ -85,11 +85,12 @@ static const struct record_field parameter_fields[] = {
                  .help = "Documents of a batch that are in memory at once (gradient caching): the "
                          "loss and its gradients are the whole batch's; each document runs "
                          "forward twice. 0: the whole batch."),
-    RECORD_FIELD(job_parameters, loss, ENUM, DEFAULT, .fallback = "multi-similarity",
-                 .names = loss_names,
-                 .help = "The loss; formulas as in pytorch-metric-learning, batch-hard, "
-                         "batch-semi-hard and cosent as in sentence-transformers. Scored pairs "
-                         "need `cosent`, and it needs them."),
+    RECORD_FIELD(job_parameters, loss, ENUM, DEFAULT, .fallback = "auto", .names = loss_names,
+                 .help =
+                     "The loss; `auto`: `cosent` for scored pairs, else `multi-similarity` (the "
+                     "manifest says which); formulas as in pytorch-metric-learning, batch-hard, "
+                     "batch-semi-hard and cosent as in sentence-transformers. Scored pairs "
+                     "need `cosent`, and it needs them."),
     RECORD_FIELD(job_parameters, margin, NUMBER, DEFAULT, .fallback = "0", .min = 0, .max = 10,
                  .help =
                      "By how much a negative must be farther than a positive; 0: the loss's own "
@@ -208,8 +209,9 @@ const struct record job_publish_record = {.name = "job_publish",
                                           RECORD_TABLE(publish_fields)};
 
 static const struct record_field gate_fields[] = {
-    RECORD_FIELD(job_gate, metric, STRING, DEFAULT, .fallback = "map_at_k", .min = 1, .max = 64,
-                 .help = "A metric of the evaluation."),
+    RECORD_FIELD(job_gate, metric, STRING, DEFAULT, .fallback = "auto", .min = 1, .max = 64,
+                 .help = "A metric of the evaluation; `auto`: the one by which the run was judged "
+                         "(`best_metric`)."),
     RECORD_FIELD(job_gate, min_gain, NUMBER, DEFAULT, .fallback = "0", .min = -1, .max = 1,
                  .help = "By how much it must have risen."),
 };

@@ -50,7 +50,8 @@ enum job_loss {
     LOSS_NEGATIVES_RANKING,
     LOSS_BATCH_HARD,
     LOSS_BATCH_SEMIHARD,
-    LOSS_COSENT
+    LOSS_COSENT,
+    LOSS_AUTO /* as the documents are; a manifest says which it became */
 };
 enum job_miner {
     MINER_ALL,
@@ -137,7 +138,7 @@ RECORD_DECLARE(job_publish);
 
 struct job_gate {
     struct record_extra extra;
-    const char *metric; /* "map_at_k" */
+    const char *metric; /* "auto": the one by which the run was judged */
     double min_gain;    /* after - before must reach it */
 };
 RECORD_DECLARE(job_gate);

@@ -13,6 +13,7 @@
 #include "platform/blob/blob.h"
 #include "platform/bus/bus.h"
 #include "platform/clock/clock.h"
+#include "trainer/parameters.h"
 #include "trainer/trainer_int.h"
 
 #define POLL_MS        500
@@ -287,6 +288,8 @@ static int take(struct intake *in, const struct bus_message *m, struct err *e)
         *e = why;
         return rc;
     }
+    if (rc == 0 && job.kind == JOB_FIT)
+        rc = parameters_check(job.parameters, &why);
     if (rc == 0 && (rc = job_ref_set(&r, owner, job.run, &why)) == 0) {
         rc = job.kind == JOB_FIT ? accept_job(in, &r, m, &job, sha256, e)
                                  : cancel(in, &r, m, &job, e);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "trainer/evaluate.h"
+#include "trainer/parameters.h"
 #include "trainer/run_int.h"
 
 _Static_assert((int)EVALUATE_PACKED <= (int)CHECKPOINT_NUMBERS, "an evaluation fits a checkpoint");
@@ -55,14 +56,11 @@ int run_eval_open(struct run *r, struct err *e)
     r->best_wanted = p->export == EXPORT_BEST || (p->export == EXPORT_AUTO && p->patience > 0);
     if (r->eval)
         return find_metric(r, e);
-    if (p->patience || r->best_wanted || by_epoch_or_step(p))
+    if (parameters_need_eval(p))
         return err_set(e, ERR_CONFIG,
                        "%s needs held-out documents, and there are none: give some (--eval, or "
                        "split = eval), or leave it out",
-                       p->patience         ? "patience"
-                       : r->best_wanted    ? "export = best"
-                       : p->eval_steps > 0 ? "eval_steps"
-                                           : "eval_epochs");
+                       parameters_need_eval(p));
     return 0;
 }
 

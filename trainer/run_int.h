@@ -13,7 +13,9 @@
 #include "trainer/run.h"
 
 struct run {
-    const struct run_spec *spec;
+    const struct run_spec *spec;      /* from run_open on &resolved */
+    struct run_spec resolved;         /* the caller's, but for the parameters */
+    struct job_parameters parameters; /* without `auto` where the documents decide */
     struct run_result *result;
     struct run_backbone files;
     struct engine *engine;

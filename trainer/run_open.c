@@ -8,6 +8,7 @@
 #include "platform/base/file.h"
 #include "platform/base/text.h"
 #include "trainer/data/names.h"
+#include "trainer/parameters.h"
 #include "trainer/run_int.h"
 
 /* ---- the backbone's files ---------------------------------------------------------------------
@@ -81,25 +82,17 @@ int run_backbone_check(const char *path, struct err *e)
 /* ---- parameters to surgery ---------------------------------------------------------------------
  */
 
-static const enum pool pools[] = {[POOLING_MEAN] = POOL_MEAN,
-                                  [POOLING_MAX] = POOL_MAX,
-                                  [POOLING_CLS] = POOL_CLS,
-                                  [POOLING_GEM] = POOL_GEM,
-                                  [POOLING_NONE] = POOL_NONE};
-
 int run_surgery(const struct job_parameters *p, struct surgery *out, struct err *e)
 {
     int64_t layers;
+    int rc;
 
     surgery_init(out);
-    out->pool = pools[p->pooling];
+    if ((rc = parameters_pool(p, &out->pool, e)) < 0)
+        return rc;
     out->output_dim = (int)p->output_dim;
     out->normalize = p->normalize;
     out->seed = (uint64_t)p->seed;
-    if (out->pool == POOL_NONE)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "pooling none: a text needs one vector to be compared; choose mean, max, "
-                       "cls or gem");
     if (strcmp(p->freeze, "embeddings") == 0)
         out->freeze = "*embeddings*";
     else if (strcmp(p->freeze, "head") == 0)
@@ -115,26 +108,32 @@ int run_surgery(const struct job_parameters *p, struct surgery *out, struct err 
 /* ---- opening, in the order of what can go wrong first
  * -------------------------------------------- */
 
-static const enum loss_kind loss_kinds[] = {[LOSS_TRIPLET] = LOSS_IS_TRIPLET,
-                                            [LOSS_CONTRASTIVE] = LOSS_IS_CONTRASTIVE,
-                                            [LOSS_MULTI_SIMILARITY] = LOSS_IS_MULTI_SIMILARITY,
-                                            [LOSS_SUPCON] = LOSS_IS_SUPCON,
-                                            [LOSS_NEGATIVES_RANKING] = LOSS_IS_NEGATIVES_RANKING,
-                                            [LOSS_BATCH_HARD] = LOSS_IS_BATCH_HARD,
-                                            [LOSS_BATCH_SEMIHARD] = LOSS_IS_BATCH_SEMIHARD,
-                                            [LOSS_COSENT] = LOSS_IS_COSENT};
+/* What `auto` leaves to the documents is decided here, and only the decision is kept. */
+static void resolve(struct run *r)
+{
+    r->parameters = *r->spec->parameters;
+    if (r->parameters.loss == LOSS_AUTO)
+        r->parameters.loss = dataset_scores(r->spec->train) ? LOSS_COSENT : LOSS_MULTI_SIMILARITY;
+    r->resolved = *r->spec;
+    r->resolved.parameters = &r->parameters;
+    r->spec = &r->resolved;
+}
 
 static int check_data(const struct run *r, struct err *e)
 {
-    enum loss_kind loss = loss_kinds[r->spec->parameters->loss];
     const struct dataset *d = r->spec->train;
+    struct loss_options options;
+    enum loss_kind loss;
 
+    parameters_loss(r->spec->parameters, &options);
+    loss = options.kind;
     if (dataset_count(d) == 0)
         return err_set(e, ERR_CONFIG, "there is no document to train on");
     if (dataset_scores(d) && !loss_kind_scored(loss))
         return err_set(e, ERR_CONFIG,
                        "the loss %s needs labels, or pairs without scores, and these are scored "
-                       "pairs: choose the loss cosent, or leave the scores out",
+                       "pairs: choose the loss cosent or auto, or leave the "
+                       "scores out",
                        loss_kind_name(loss));
     if (!dataset_scores(d) && loss_kind_scored(loss))
         return err_set(e, ERR_CONFIG,
@@ -256,48 +255,11 @@ static int open_batches(struct run *r, struct err *e)
     return batch_new(&r->batch, at_once, (size_t)at_once * (size_t)r->train->longest, e);
 }
 
-/* Chosen on held-out fifths of training data: larger than the library's .05. */
-#define TRIPLET_MARGIN 0.2f
-
-static enum miner default_miner(enum loss_kind kind)
-{
-    return kind == LOSS_IS_TRIPLET            ? MINE_SEMIHARD
-           : kind == LOSS_IS_MULTI_SIMILARITY ? MINE_MULTI_SIMILARITY
-                                              : MINE_NONE;
-}
-
 static int open_loss(struct run *r, struct err *e)
 {
-    static const enum miner miners[] = {[MINER_ALL] = MINE_ALL,
-                                        [MINER_HARD] = MINE_HARD,
-                                        [MINER_SEMIHARD] = MINE_SEMIHARD,
-                                        [MINER_EASY] = MINE_EASY,
-                                        [MINER_NONE] = MINE_NONE,
-                                        [MINER_BATCH_HARD] = MINE_BATCH_HARD,
-                                        [MINER_EASY_POSITIVE] = MINE_EASY_POSITIVE,
-                                        [MINER_MULTI_SIMILARITY] = MINE_MULTI_SIMILARITY,
-                                        [MINER_BATCH_EASY_HARD] = MINE_BATCH_EASY_HARD};
-    static const enum strategy strategies[] = {[STRATEGY_EASY] = PICK_EASY,
-                                               [STRATEGY_SEMIHARD] = PICK_SEMIHARD,
-                                               [STRATEGY_HARD] = PICK_HARD,
-                                               [STRATEGY_ALL] = PICK_ALL};
-    const struct job_parameters *p = r->spec->parameters;
-    struct loss_options options = {.kind = loss_kinds[p->loss],
-                                   .margin = (float)p->margin,
-                                   .miner_margin = (float)p->miner_margin,
-                                   .positives = strategies[p->pos_strategy],
-                                   .negatives = strategies[p->neg_strategy],
-                                   .swap = p->swap,
-                                   .smooth = p->smooth,
-                                   .temperature = (float)p->temperature,
-                                   .alpha = (float)p->alpha,
-                                   .beta = (float)p->beta,
-                                   .base = (float)p->base,
-                                   .epsilon = (float)p->epsilon};
+    struct loss_options options;
 
-    options.miner = p->miner == MINER_DEFAULT ? default_miner(options.kind) : miners[p->miner];
-    if (options.kind == LOSS_IS_TRIPLET && p->margin == 0)
-        options.margin = TRIPLET_MARGIN;
+    parameters_loss(r->spec->parameters, &options);
     return loss_new(&r->loss, &options, e);
 }
 
@@ -333,7 +295,8 @@ int run_open(struct run *r, struct err *e)
     if (!r->state)
         return err_set(e, ERR_NOMEM, "a run");
     r->state->exact = true;
-    if ((rc = check_data(r, e)) < 0 ||
+    resolve(r);
+    if ((rc = parameters_check(r->spec->parameters, e)) < 0 || (rc = check_data(r, e)) < 0 ||
         (rc = run_backbone_find(r->spec->backbone, &r->files, e)) < 0 ||
         (rc = open_engine(r, e)) < 0 || (rc = open_tokens(r, e)) < 0 ||
         (rc = open_batches(r, e)) < 0 || (rc = open_loss(r, e)) < 0 ||

@@ -141,7 +141,7 @@ static int check_miner(const struct loss_options *o, struct err *e)
     return 0;
 }
 
-static int check_options(const struct loss_options *o, struct err *e)
+int loss_check(const struct loss_options *o, struct err *e)
 {
     if ((unsigned)o->kind >= LOSS_KINDS || (unsigned)o->miner >= MINERS)
         return err_set(e, ERR_CONFIG, "no loss has number %d, or no miner %d", (int)o->kind,
@@ -164,7 +164,7 @@ static int check_options(const struct loss_options *o, struct err *e)
 
 int loss_new(struct loss **out, const struct loss_options *options, struct err *e)
 {
-    int rc = check_options(options, e);
+    int rc = loss_check(options, e);
     struct loss *l;
 
     if (rc < 0)

@@ -99,6 +99,8 @@ struct loss_stats {
 struct loss;
 
 /* ERR_CONFIG: numbers that make no sense, or an option that this loss does not have. */
+int loss_check(const struct loss_options *, struct err *e);
+/* Errors as loss_check, and ERR_NOMEM. */
 int loss_new(struct loss **out, const struct loss_options *, struct err *e);
 void loss_free(struct loss *); /* accepts NULL */
 

@@ -54,14 +54,20 @@ bad 65 'bare.csv:1: 3 columns where 2' "$TRIPLINE" eval backbone bare.csv
 bad 65 'test.csv:1: 2 columns where 3 are expected' "$TRIPLINE" eval backbone test.csv --columns text,text,score
 bad 65 'no two different scores' "$TRIPLINE" eval backbone equal.csv
 bad 64 '--columns' "$TRIPLINE" eval backbone test.csv --columns label,text
-bad 78 'these are scored pairs: choose the loss cosent' fit new --train scored.csv
+bad 78 'these are scored pairs: choose the loss cosent' fit new --train scored.csv --set loss=supcon
 bad 78 'the loss cosent needs scored pairs' fit new --set loss=cosent
 bad 78 'two labels or more' fit new --train joined.csv
-bad 78 'multi-similarity has no margin' fit new --set margin=0.2
-bad 78 'swap belongs to the loss triplet' fit new --set loss=supcon --set swap=true
-bad 78 'takes no miner hard' fit new --set loss=contrastive --set miner=hard
-bad 78 'semihard goes with easy or hard only' fit new --set loss=triplet --set miner=batch-easy-hard \
+bad 64 'multi-similarity has no margin' fit new --set margin=0.2
+bad 64 'swap belongs to the loss triplet' fit new --set loss=supcon --set swap=true
+bad 64 'takes no miner hard' fit new --set loss=contrastive --set miner=hard
+bad 64 'semihard goes with easy or hard only' fit new --set loss=triplet --set miner=batch-easy-hard \
     --set pos_strategy=all
+bad 64 'eval_steps needs held-out documents' fit new --set eval=none --set eval_steps=5
+
+bad 64 'are for a run on the servers' fit new --dataset news
+bad 64 'are for a run on the servers' fit new --min-gain 0.1
+bad 64 'splits what was pushed' fit new --set eval=stratified
+bad 64 'go with --local' "$TRIPLINE" fit --dataset news --backbone tiny --threads 2
 
 # ---- backbones
 spoiled() { # spoiled: a fresh copy to spoil
@@ -99,7 +105,7 @@ bad 64 'freeze' fit new --set freeze=layers
 bad 64 'learning_rate' fit new --set learning_rate=nan
 bad 78 'zebra' fit new --set freeze=name:zebra
 bad 78 'has 2 blocks' fit new --set freeze=layers:99
-bad 65 'choose mean' fit new --set pooling=none
+bad 64 'choose mean' fit new --set pooling=none
 bad 64 '--train is missing' "$TRIPLINE" fit --local --model backbone --out new
 bad 64 '--model is missing' "$TRIPLINE" fit --local --train train.csv --out new
 bad 64 '--out is missing' "$TRIPLINE" fit --local --train train.csv --model backbone

@@ -23,7 +23,8 @@ static void put_job(struct facts *f, const struct fact *w)
     job.dataset = "news";
     job.model = w->model;
     job.backbone = "tiny";
-    gate.metric = "map_at_k";
+    if (w->metric)
+        gate.metric = w->metric;
     gate.min_gain = w->gain;
     job.gate = w->gain > 0 ? &gate : NULL;
     publish.presign_seconds = w->presign_s;
@@ -39,8 +40,8 @@ static void put_job(struct facts *f, const struct fact *w)
 static void fill_manifest(const struct fact *w, struct run_manifest *m,
                           const struct job_parameters *p)
 {
-    static const struct record_number before[] = {{"map_at_k", 0.6}};
-    static const struct record_number after[] = {{"map_at_k", 0.75}};
+    static const struct record_number before[] = {{"map_at_k", 0.6}, {"recall_at_k", 0.7}};
+    static const struct record_number after[] = {{"map_at_k", 0.75}, {"recall_at_k", 0.7}};
 
     run_manifest_init(m);
     m->owner = w->owner;
@@ -55,7 +56,8 @@ static void fill_manifest(const struct fact *w, struct run_manifest *m,
     m->parameters = p;
     m->before = before;
     m->after = after;
-    m->before_count = m->after_count = 1;
+    m->before_count = m->after_count = 2;
+    m->judged_by = "map_at_k";
     m->fingerprint = "tests";
     m->exact = true;
     m->dimension = 384;

@@ -44,7 +44,8 @@ struct fact {
     const char *owner, *run, *model;
     int state; /* 0: JOB_FINISHED */
     int64_t time_ms;
-    double gain; /* asked for by a gate on map_at_k; 0: no gate. The run gains 0.15 */
+    double gain;        /* asked for by a gate; 0: no gate. By map_at_k the run gains 0.15 */
+    const char *metric; /* the gate's; NULL: its default */
     int64_t presign_s;
     bool binary;
     const char *file;    /* of the manifest; NULL: model/onnx/model.onnx */

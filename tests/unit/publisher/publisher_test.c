@@ -85,6 +85,7 @@ static void test_event(void **state)
     assert_non_null(d->lineage->snapshot_url);
     assert_int_equal(d->evaluation->documents, 20);
     assert_true(d->gate->passed);
+    assert_string_equal(d->gate->metric, "map_at_k"); /* what judged the run */
     assert_true(d->reindex->required);
     assert_null(d->reindex->previous_run);
     assert_int_equal(current_n("acme", "search"), 1);
@@ -141,6 +142,12 @@ static void test_gate_and_order(void **state)
     assert_false(events("acme", "r1").event.data->reindex->required);
     assert_false(events("acme", "r3").event.data->gate->passed);
     assert_non_null(events("acme", "r3").event.data->gate->reason);
+    facts_run(&w.f, &(struct fact){
+                        .run = "r5", .time_ms = 95500000, .gain = 0.1, .metric = "recall_at_k"});
+    facts_done(&w.f, "acme", "r5");
+    serve(2000);
+    assert_false(events("acme", "r5").event.data->gate->passed); /* by another it gains nothing */
+    assert_string_equal(events("acme", "r5").event.data->gate->metric, "recall_at_k");
     facts_run(&w.f, &(struct fact){.run = "r4", .time_ms = 96000000});
     facts_done(&w.f, "acme", "r4");
     serve(2000);

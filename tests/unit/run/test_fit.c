@@ -32,17 +32,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void read_manifest(const struct world *w, struct arena *a, struct buf *b,
-                          struct run_manifest *m)
-{
-    struct err e = ERR_INIT;
-    char path[512];
-
-    snprintf(path, sizeof path, "%s/manifest.json", w->out);
-    if (file_read(path, b, &e) < 0 || run_manifest_read(a, b->data, b->len, RECORD_JSON, m, &e) < 0)
-        fail_msg("%s", e.text);
-}
-
 /* Every file is listed with its size and hash; the manifest's own hash is in the result. */
 static void test_artifact(void **state)
 {
@@ -57,7 +46,7 @@ static void test_artifact(void **state)
     r = world_fit(w);
     arena_init(&a, 1 << 20);
     buf_init(&b, 1 << 20);
-    read_manifest(w, &a, &b, &m);
+    world_manifest(w->out, &a, &m);
     assert_int_equal(m.file_count, 13);
     for (size_t i = 0; i < m.file_count; i++) {
         world_hash(w->out, m.files[i].path, hex);

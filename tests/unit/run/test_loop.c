@@ -330,19 +330,6 @@ static void test_collapse(void **state)
 /* ---- the verdict ------------------------------------------------------------------------------
  */
 
-static void read_manifest(const char *folder, struct arena *a, struct run_manifest *m)
-{
-    struct err e = ERR_INIT;
-    char path[512];
-    struct buf b;
-
-    buf_init(&b, 1 << 20);
-    snprintf(path, sizeof path, "%s/manifest.json", folder);
-    if (file_read(path, &b, &e) < 0 || run_manifest_read(a, b.data, b.len, RECORD_JSON, m, &e) < 0)
-        fail_msg("%s", e.text);
-    buf_release(&b);
-}
-
 static void test_worse(void **state)
 {
     struct watched *x = *state;
@@ -357,10 +344,10 @@ static void test_worse(void **state)
     assert_non_null(strstr(x->said, "IT GOT WORSE: map_at_k fell from 0."));
     assert_non_null(strstr(x->said, x->untrained));
     arena_init(&a, 1 << 20);
-    read_manifest(x->w.out, &a, &m);
+    world_manifest(x->w.out, &a, &m);
     assert_true(m.worse);
     assert_string_equal(m.judged_by, "map_at_k");
-    read_manifest(x->untrained, &a, &m);
+    world_manifest(x->untrained, &a, &m);
     assert_false(m.worse);
     assert_int_equal(m.steps, 0);
     assert_true(m.after[1].value == r.before.map_at_k); /* sorted by name */

@@ -11,6 +11,7 @@
 
 #include "platform/base/counter.h"
 #include "tests/unit/run/world.h"
+#include "trainer/parameters.h"
 
 static int setup(void **state)
 {
@@ -142,6 +143,67 @@ static void test_mixtures_are_refused(void **state)
     world_fails(w, &spec, ERR_FORMAT, "two at least");
 }
 
+/* The loss `auto`, as the manifest tells it. */
+static int loss_of(struct world *w)
+{
+    struct run_manifest m;
+    struct arena a;
+    int loss;
+
+    arena_init(&a, 1 << 20);
+    world_manifest(w->out, &a, &m);
+    loss = m.parameters->loss;
+    arena_release(&a);
+    return loss;
+}
+
+static void test_auto_is_what_the_documents_need(void **state)
+{
+    struct world *w = *state;
+    struct run_spec spec = world_spec(w);
+    struct run_result r;
+
+    job_parameters_init(&w->parameters);
+    w->parameters.epochs = 1;
+    assert_int_equal(w->parameters.loss, LOSS_AUTO);
+    world_fit(w);
+    assert_int_equal(loss_of(w), LOSS_MULTI_SIMILARITY);
+    w->parameters.temperature = 0.1;
+    world_clear(w);
+    world_fails(w, &spec, ERR_CONFIG, "the loss multi-similarity has no temperature");
+    train_on(w, pairs_of(30, true), pairs_of(30, true));
+    r = world_fit(w); /* the temperature is cosent's */
+    assert_string_equal(r.judged_by, "spearman");
+    assert_int_equal(loss_of(w), LOSS_COSENT);
+}
+
+/* What parameters alone decide is told without a document. */
+static void test_parameters_are_checked_alone(void **state)
+{
+    struct job_parameters p;
+    struct err e = ERR_INIT;
+
+    job_parameters_init(&p);
+    assert_int_equal(parameters_check(&p, &e), 0);
+    p.temperature = 0.1; /* cosent's */
+    assert_int_equal(parameters_check(&p, &e), 0);
+    p.margin = 0.1; /* neither's */
+    assert_int_equal(parameters_check(&p, &e), ERR_CONFIG);
+    p.margin = p.temperature = 0;
+    p.swap = true;
+    assert_int_equal(parameters_check(&p, &e), ERR_CONFIG);
+    p.loss = LOSS_TRIPLET;
+    assert_int_equal(parameters_check(&p, &e), 0);
+    p.patience = 1;
+    assert_int_equal(parameters_check(&p, &e), 0);
+    p.eval = EVAL_NONE;
+    assert_int_equal(parameters_check(&p, &e), ERR_CONFIG);
+    assert_non_null(strstr(e.text, "patience needs held-out documents, and eval = none"));
+    p.patience = 0;
+    p.pooling = POOLING_NONE;
+    assert_int_equal(parameters_check(&p, &e), ERR_UNSUPPORTED);
+}
+
 /* Pairs without scores are classes: every loss of labels takes them. */
 static void test_joined(void **state)
 {
@@ -202,6 +264,34 @@ static void test_every_parameter_counts(void **state)
     COUNTS(similarity, epsilon, 1);
 }
 
+static void keep_idle(void *arg, const struct run_event *event)
+{
+    bool *idle = arg;
+
+    *idle = *idle || (event->kind == RUN_WARNING && strstr(event->text, "nothing is learned"));
+}
+
+/* Pairs in the right order still have a loss: that is no idleness. */
+static void test_ordered_pairs_are_not_idle(void **state)
+{
+    struct world *w = *state;
+    struct run_result r;
+    struct run_spec spec;
+    struct err e = ERR_INIT;
+    bool idle = false;
+
+    train_on(w, pairs_of(4, true), pairs_of(4, true));
+    w->parameters.loss = LOSS_COSENT;
+    w->parameters.epochs = 60;
+    w->parameters.learning_rate = 5e-3;
+    spec = world_spec(w);
+    spec.on_event = keep_idle;
+    spec.arg = &idle;
+    assert_int_equal(run_fit(&spec, &r, &e), 0);
+    assert_true(r.after.spearman == 1);
+    assert_false(idle);
+}
+
 static void keep_warning(void *arg, const struct run_event *event)
 {
     if (event->kind == RUN_WARNING && strstr(event->text, "single document"))
@@ -243,6 +333,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_scored, setup, teardown),
         cmocka_unit_test_setup_teardown(test_other_evaluation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mixtures_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_auto_is_what_the_documents_need, setup, teardown),
+        cmocka_unit_test(test_parameters_are_checked_alone),
+        cmocka_unit_test_setup_teardown(test_ordered_pairs_are_not_idle, setup, teardown),
         cmocka_unit_test_setup_teardown(test_joined, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_parameter_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_single_labels_are_named, setup, teardown),

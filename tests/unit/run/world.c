@@ -223,6 +223,19 @@ void world_hash(const char *folder, const char *name, char hex[SHA256_HEX])
         fail_msg("%s", e.text);
 }
 
+void world_manifest(const char *folder, struct arena *a, struct run_manifest *m)
+{
+    struct err e = ERR_INIT;
+    char path[512];
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    snprintf(path, sizeof path, "%s/manifest.json", folder);
+    if (file_read(path, &b, &e) < 0 || run_manifest_read(a, b.data, b.len, RECORD_JSON, m, &e) < 0)
+        fail_msg("%s", e.text);
+    buf_release(&b);
+}
+
 int world_entries(const char *folder)
 {
     DIR *d = opendir(folder);

@@ -6,6 +6,7 @@
 #ifndef TESTS_UNIT_RUN_WORLD_H
 #define TESTS_UNIT_RUN_WORLD_H
 
+#include "schemas/run.h"
 #include "trainer/run.h"
 
 struct world {
@@ -38,6 +39,8 @@ struct dataset *world_documents(int labels, int each, int seed);
 bool world_exists(const char *folder, const char *name);
 /* SHA-256 of folder/name. */
 void world_hash(const char *folder, const char *name, char hex[SHA256_HEX]);
+/* manifest.json of a folder; its texts are in the arena. */
+void world_manifest(const char *folder, struct arena *a, struct run_manifest *m);
 /* Entries of a folder; 0 when it is not there. */
 int world_entries(const char *folder);
 

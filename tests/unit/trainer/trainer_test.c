@@ -201,12 +201,16 @@ static void bad_jobs(void **state)
     world_job(&w, "r2", "");
     world_message(&w, "r2", "{\"run\":\"r2\",\"dataset\":7}"); /* does r2 no harm */
     world_job(&w, "r1", "");                                   /* the name is taken */
+    world_job(&w, "r3", ",\"parameters\":{\"loss\":\"supcon\",\"swap\":true}");
     node_start(&n, &w, "a", 0);
     assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FAILED);
     assert_int_equal(world_until_end(&w, "r2", MINUTE), JOB_FINISHED);
     arena_init(&a, 1 << 20);
     assert_non_null(strstr(world_end(&w, "r1", &a).reason, "model"));
     assert_int_equal(world_end(&w, "r1", &a).attempt, 0);
+    assert_int_equal(world_until_end(&w, "r3", MINUTE), JOB_FAILED);
+    assert_non_null(strstr(world_end(&w, "r3", &a).reason, "swap belongs to the loss triplet"));
+    assert_false(world_has(&w, "owners/acme/runs/r3/job.json"));
     arena_release(&a);
     assert_int_equal(world_messages(&w, "tripline.rejected.acme"), 4);
     assert_false(world_has(&w, "owners/acme/runs/r1/job.json"));
