@@ -81,7 +81,7 @@ bool fate_event(struct world *w, uint32_t stream, uint64_t index, enum fault kin
 /* Each seed has its own mix: some faults often, some never (swarm testing). */
 void fate_open(struct world *w)
 {
-    static const uint32_t rates[] = {100, 400, 1500, 4000};
+    static const uint32_t rates[] = {200, 1000, 4000, 10000};
     int k;
 
     for (k = FAULT_NONE + 1; k < FAULT_CALLS; k++) {

@@ -69,11 +69,12 @@ static void delivered(void *arg, void *token, int code, int32_t partition, int64
     s->offset = offset;
 }
 
-static void send(struct dataset *d, struct bus_producer *p, enum sent_kind kind, const char *key,
-                 const char *value, const struct bus_header *h)
+static void send_to(struct dataset *d, struct bus_producer *p, int32_t partition,
+                    enum sent_kind kind, const char *key, const char *value,
+                    const struct bus_header *h)
 {
     struct bus_message m = {.topic = d->topic,
-                            .partition = (int32_t)draw(d, (uint64_t)d->parts),
+                            .partition = partition,
                             .key = key,
                             .key_len = key ? strlen(key) : 0,
                             .value = value,
@@ -84,6 +85,23 @@ static void send(struct dataset *d, struct bus_producer *p, enum sent_kind kind,
     struct sent *s = note(life_of(d), kind, sent_hash(key, m.key_len, value, m.value_len));
 
     world_must(bus_send(p, &m, s, &e), &e);
+}
+
+static void send(struct dataset *d, struct bus_producer *p, enum sent_kind kind, const char *key,
+                 const char *value, const struct bus_header *h)
+{
+    send_to(d, p, (int32_t)draw(d, (uint64_t)d->parts), kind, key, value, h);
+}
+
+static void send_document(struct dataset *d, struct bus_producer *p, int32_t partition)
+{
+    uint64_t n = d->w->serial++;
+    char key[40], value[200];
+
+    snprintf(key, sizeof key, "d%llu", (unsigned long long)n);
+    snprintf(value, sizeof value, "{\"id\":\"d%llu\",\"label\":\"l%d\",\"text\":\"text %llu\"}",
+             (unsigned long long)n, (int)(n % 3), (unsigned long long)n);
+    send_to(d, p, partition, SENT_DOCUMENT, key, value, NULL);
 }
 
 static void send_hostile(struct dataset *d, struct bus_producer *p, uint64_t which)
@@ -114,7 +132,7 @@ static void send_one(struct dataset *d, struct bus_producer *p)
     static const struct bus_header seal = {HEADER_CONTROL, CONTROL_SEAL, sizeof CONTROL_SEAL - 1};
     struct world *w = d->w;
     uint64_t n = w->serial++, which = draw(d, 20);
-    char key[40], value[200];
+    char key[40];
 
     snprintf(key, sizeof key, "d%llu", (unsigned long long)n);
     if (which == 0) {
@@ -125,9 +143,7 @@ static void send_one(struct dataset *d, struct bus_producer *p)
                           12, d->topic)) {
         send_hostile(d, p, draw(d, 100));
     } else {
-        snprintf(value, sizeof value, "{\"id\":\"d%llu\",\"label\":\"l%d\",\"text\":\"text %llu\"}",
-                 (unsigned long long)n, (int)(n % 3), (unsigned long long)n);
-        send(d, p, SENT_DOCUMENT, key, value, NULL);
+        send_document(d, p, (int32_t)draw(d, (uint64_t)d->parts));
     }
 }
 
@@ -258,14 +274,37 @@ static bool begun(struct dataset *d)
     return true;
 }
 
+/* At once as long as it was, and a record at each offset. */
+static void refill(struct dataset *d, const int64_t high[PARTS_MAX])
+{
+    struct topic_life *l = life_of(d);
+    size_t from = l->count;
+    struct err e = ERR_INIT;
+    int64_t n;
+    int i;
+
+    for (i = 0; i < d->parts; i++)
+        for (n = 0; n <= high[i]; n++)
+            send_document(d, d->producer, i);
+    world_must(bus_flush(d->producer, 1000, &e), &e);
+    confirm(l, from);
+}
+
 static void recreate(struct dataset *d)
 {
+    int64_t low, high[PARTS_MAX];
     struct err e = ERR_INIT;
+    int i;
+
+    for (i = 0; i < d->parts; i++)
+        world_must(bus_watermarks(d->w->bus, d->topic, i, &low, &high[i], &e), &e);
 
     world_must(bus_mem_delete_topic(d->w->bus, d->topic, &e), &e);
     if (draw(d, 2))
         clock_sleep_ms(d->w->clock, (int64_t)draw(d, GONE_MS));
     create(d);
+    if (draw(d, 2))
+        refill(d, high);
     while (!begun(d))
         clock_sleep_ms(d->w->clock, BEGUN_MS);
 }

@@ -14,6 +14,7 @@ const char *const plant_names[] = {
     "ingest.missing-silent",      /* what Kafka no longer has is passed over */
     "ingest.copies-later",        /* a segment is created before the copies of its rejections */
     "ingest.recreated-unseen",    /* the chain's last record is not compared */
+    "ingest.passes-over",         /* what could not be taken is left out */
     "ingest.chain-not-reread",    /* what is remembered of a chain is believed */
     "intake.commits-first",       /* the offset before job.json */
     "intake.no-marker",           /* job.json without open/<owner>/<run> */
