@@ -10,8 +10,7 @@ if [ "${1:-}" = --sanitize ]; then
     options=("-DTRIPLINE_SANITIZE=$2")
     # what an uninstrumented library does among its own threads is not ours to judge
     export TSAN_OPTIONS=suppressions=$ROOT/scripts/tsan.supp:halt_on_error=1:second_deadlock_stack=1
-    # frames of stack_use_after_return are misaligned for AVX-512 by gcc before 14 (gcc bug 110027)
-    export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0:strict_string_checks=1
+    export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1
     export UBSAN_OPTIONS=print_stacktrace=1
     if [ "$2" = tsan ]; then export OMP_NUM_THREADS=1; fi
     shift 2
