@@ -20,7 +20,7 @@
 #include "tests/sim/shrink.h"
 #include "tests/sim/sim.h"
 
-enum { JOBS_MAX = 64, SEED_SECONDS = 120, SHRUNK_MAX = 400 };
+enum { JOBS_MAX = 64, SEED_SECONDS = 120, SHRUNK_MAX = 400, PROGRESS = 100 };
 
 struct options {
     int64_t seeds, from, jobs, seed;
@@ -147,6 +147,9 @@ static void run_share(const struct options *o, struct share *s, int64_t job)
         alarm(SEED_SECONDS);
         world_run(&w, &v);
         add(s, &v);
+        if (s->seeds % PROGRESS == 0)
+            fprintf(stderr, "%lld: %lld seeds, %lld faults\n", (long long)job, (long long)s->seeds,
+                    (long long)s->faults);
         if (v.violation[0]) {
             s->bad = s->bad < 0 ? s->at : s->bad;
             printf("seed %lld: %s\n", (long long)s->at, v.violation);
