@@ -250,6 +250,24 @@ static void a_model_is_made_and_pulled(void **state)
     assert_int_equal(documents_in_store("news", true), NEWS);
 }
 
+static void a_model_gets_worse(void **state)
+{
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    assert_int_equal(CLI(&b, "fit", "--dataset", "news", "--backbone", "tiny", "--name", "worse",
+                         "--epochs", "1", "--set", "learning_rate=10", "--set", "warmup=0",
+                         "--follow", "--json"),
+                     3);
+    assert_non_null(strstr(b.data, "\"state\":\"FINISHED\""));
+    assert_non_null(strstr(b.data, "map_at_k fell from"));
+    b.len = 0;
+    assert_int_equal(CLI(&b, "watch", "--run", "worse", "--json"), 0);
+    assert_non_null(strstr(b.data, "\"judged_by\":\"map_at_k\""));
+    assert_non_null(strstr(b.data, "\"worse\":true"));
+    buf_release(&b);
+}
+
 static void assert_same_weights(void)
 {
     char calm[SHA256_HEX], killed[SHA256_HEX];
@@ -306,6 +324,7 @@ static void there_is_one_event_a_run(void **state)
     await_none(prefix, "an open run"); /* all is told: nothing is on its way any more */
     clock_sleep_ms(world.clock, 1000);
     assert_int_equal(events_of("calm"), 1);
+    assert_int_equal(events_of("worse"), 1);
     assert_int_equal(events_of("killed"), 1);
     assert_int_equal(events_of("stopped"), 0);
     service_drain(&services.publisher);
@@ -319,6 +338,7 @@ int main(void)
         cmocka_unit_test(an_owner_is_made),
         cmocka_unit_test(ingest_is_killed),
         cmocka_unit_test(a_model_is_made_and_pulled),
+        cmocka_unit_test(a_model_gets_worse),
         cmocka_unit_test(worker_child_and_publisher_are_killed),
         cmocka_unit_test(a_run_is_cancelled),
         cmocka_unit_test(there_is_one_event_a_run),
