@@ -78,8 +78,8 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct fit_options, priority),
      .value = "N",
      .help = "among the owner's runs; greater goes first",
-     .min = 0,
-     .max = 1000},
+     .min = -100,
+     .max = 100},
     {.name = "presign",
      .type = OPTION_INT,
      .offset = offsetof(struct fit_options, presign),
@@ -197,8 +197,12 @@ int fit_parameters(const struct fit_options *o, struct arena *a, struct job_para
 
 static int run(const struct cli_command *self, int argc, char **argv, struct err *e)
 {
-    struct fit_options o = {
-        .epochs = -1, .seed = -1, .threads = -1, .priority = -1, .presign = -1, .min_gain = -1};
+    struct fit_options o = {.epochs = -1,
+                            .seed = -1,
+                            .threads = -1,
+                            .priority = FIT_NO_PRIORITY,
+                            .presign = -1,
+                            .min_gain = -1};
     int operands, rc;
 
     rc = cli_parse(self, &o, argc, argv, &operands, e);

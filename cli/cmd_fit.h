@@ -11,6 +11,8 @@
 #include "platform/base/arena.h"
 #include "schemas/job.h"
 
+enum { FIT_NO_PRIORITY = -1000 };
+
 struct fit_options {
     bool local, json, resume_any, force, check_determinism, profile;
     const char *train, *eval, *model, *out; /* --local */
@@ -22,8 +24,9 @@ struct fit_options {
     struct client_options client;
     const char *dataset, *backbone, *name, *pull;
     bool follow;
-    int64_t priority, presign; /* -1: not given */
-    double min_gain;           /* -1: not given */
+    int64_t priority; /* FIT_NO_PRIORITY: not given */
+    int64_t presign;  /* -1: not given */
+    double min_gain;  /* -1: not given */
 };
 
 /* --epochs, --seed and --set over the defaults. ERR_USAGE names the setting and what it takes. */

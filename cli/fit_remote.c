@@ -84,7 +84,7 @@ static int fill_job(struct remote *r, struct err *e)
     r->job.model = o->model ? o->model : o->dataset;
     r->job.backbone = o->backbone;
     r->job.parameters = &r->parameters;
-    if (o->priority >= 0)
+    if (o->priority != FIT_NO_PRIORITY)
         r->job.priority = o->priority;
     if (o->presign >= 0) {
         job_publish_init(&r->publish);
