@@ -78,12 +78,13 @@ static bool unwritten(const struct ingest *in)
     return false;
 }
 
-static int cut_all(struct ingest *in, struct err *e)
+/* Each may wait for a server that does not answer: none is begun after `until`. */
+static int cut_all(struct ingest *in, int64_t until, struct err *e)
 {
     struct part *p;
     int rc;
 
-    for (p = in->parts; p; p = p->link) {
+    for (p = in->parts; p && clock_mono_ms(in->p.clock) <= until; p = p->link) {
         rc = p->state == PART_PUT ? commit_put(in, p, e) : commit_cut(in, p, false, e);
         if (rc < 0)
             return rc;
@@ -97,7 +98,7 @@ int ingest_drain(struct ingest *in, struct err *e)
     int rc;
 
     for (;;) {
-        if ((rc = cut_all(in, e)) < 0)
+        if ((rc = cut_all(in, until, e)) < 0)
             return rc;
         if (!unwritten(in))
             return 0;
