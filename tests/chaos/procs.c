@@ -159,6 +159,8 @@ static void judge_signal(struct proc *p, int number)
 {
     if (number == SIGKILL && p->killed)
         return;
+    if (number == SIGTERM && p->draining) /* it had not begun to listen yet */
+        return;
     if (number == SIGKILL && p->armed[0]) {
         say("%s died at failpoint %s", p->name, p->armed);
         count_death(p->armed);
