@@ -15,7 +15,8 @@ enum {
     BURST = 9,
     GAP_MS = 240000,
     GONE_MS = 90000,
-    BEGUN_MS = 5000
+    BEGUN_MS = 5000,
+    BEGUN_TRIES = 1000
 };
 
 uint64_t sent_hash(const void *key, size_t key_len, const void *value, size_t value_len)
@@ -305,7 +306,7 @@ static void recreate(struct dataset *d)
     create(d);
     if (draw(d, 2))
         refill(d, high);
-    while (!begun(d))
+    for (i = 0; i < BEGUN_TRIES && !begun(d); i++) /* else nothing more is sent, and it is lost */
         clock_sleep_ms(d->w->clock, BEGUN_MS);
 }
 
