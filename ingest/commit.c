@@ -80,13 +80,19 @@ static int finish(struct ingest *in, struct part *p, struct err *e)
 /*
  * A topic that is re-created while it is read may go on at the same offset. Then the open segment
  * mixes two topics' records: it is dropped, and the new topic read from its begin. The old one's
- * last records are gone with it. That nobody answers (a deleted topic) is no reason to drop.
+ * last records are gone with it. A topic that was deleted is no reason to drop.
  */
 static bool mixed(struct ingest *in, struct part *p)
 {
-    struct err ignored = ERR_INIT;
+    struct err why = ERR_INIT;
+    int rc = place_replaced(in, p, &why);
 
-    if (place_replaced(in, p, &ignored) <= 0)
+    if (rc < 0 && err_class(rc) == ERR_CLASS_RETRY) { /* not known: what was read is read again */
+        part_drop(in, p);
+        (void)part_failed(in, p, PART_FIND, "segment.unsure", &why);
+        return true;
+    }
+    if (rc <= 0)
         return false;
     log_event(LOG_WARN, "segment.dropped", "owner", p->owner, "dataset", p->dataset, "partition",
               LOG_I(p->partition), "next", LOG_I(p->next), "why", "the topic was re-created", NULL);
