@@ -190,6 +190,7 @@ static inline int bus_seek(struct bus_consumer *c, const char *topic, int32_t pa
 {
     return c->bus->ops->seek(c, topic, partition, offset, e);
 }
+/* A pause ends with the assignment: what is assigned anew is not paused. */
 static inline int bus_pause(struct bus_consumer *c, const char *topic, int32_t partition,
                             bool paused, struct err *e)
 {

@@ -7,6 +7,8 @@
 
 #include "platform/clock/clock.h"
 
+enum { END_MS = 5000 };
+
 int64_t kafka_now(const struct kafka *k)
 {
     return clock_mono_ms(k->clock);
@@ -196,10 +198,40 @@ int kafka_handle_init(struct kafka_handle *h, struct kafka *bus, rd_kafka_type_t
     return err_set(e, ERR_CONFIG, "a Kafka client for %s: %s", bus->brokers, why);
 }
 
+static void *end(void *rk)
+{
+    rd_kafka_destroy(rk);
+    return NULL;
+}
+
+static void *end_unclosed(void *rk)
+{
+    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return NULL;
+}
+
+/*
+ * rd_kafka_destroy waits without a limit until its threads and its group have ended. What does not
+ * end within END_MS is left to itself, so that a program can stop: nothing of ours is called from
+ * there.
+ */
+static void end_in_time(struct kafka_handle *h)
+{
+    void *(*how)(void *) = h->unclosed ? end_unclosed : end;
+    int64_t until = clock_wall_ms(h->bus->clock) + END_MS;
+    const struct timespec limit = {until / 1000, until % 1000 * 1000000};
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, how, h->rk))
+        how(h->rk);
+    else if (pthread_timedjoin_np(thread, NULL, &limit))
+        pthread_detach(thread);
+}
+
 void kafka_handle_release(struct kafka_handle *h)
 {
     if (h->rk)
-        rd_kafka_destroy_flags(h->rk, h->unclosed ? RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE : 0);
+        end_in_time(h);
     h->rk = NULL;
     if (h->bus)
         pthread_mutex_destroy(&h->lock);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/clock/clock.h"
+
 enum {
     REPORT_EVERY_MS = 1000,
     REPORT_AGAIN_MS = 5000,
@@ -99,16 +101,28 @@ static int hold(struct kafka_consumer *c, const rd_kafka_topic_partition_list_t 
     return err_set(&c->failure, ERR_NOMEM, "an assignment of %d partitions", list->cnt);
 }
 
-static rd_kafka_topic_partition_list_t *placed(const struct kafka_consumer *c, bool paused_only)
+static rd_kafka_topic_partition_list_t *placed(const struct kafka_consumer *c)
 {
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)c->held_count + 1);
     size_t i;
 
     for (i = 0; i < c->held_count; i++)
-        if (c->held[i].position != NOWHERE && (c->held[i].paused || !paused_only))
+        if (c->held[i].position != NOWHERE)
             rd_kafka_topic_partition_list_add(list, c->held[i].topic, c->held[i].partition)
                 ->offset = c->held[i].position;
+    return list;
+}
+
+static rd_kafka_topic_partition_list_t *paused(const struct kafka_consumer *c)
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)c->held_count + 1);
+    size_t i;
+
+    for (i = 0; i < c->held_count; i++)
+        if (c->held[i].paused)
+            rd_kafka_topic_partition_list_add(list, c->held[i].topic, c->held[i].partition);
     return list;
 }
 
@@ -141,11 +155,11 @@ static rd_kafka_resp_err_t assign(rd_kafka_t *rk, const rd_kafka_topic_partition
 /* Makes librdkafka fetch exactly the partitions that have a position, from there. */
 static void apply(struct kafka_consumer *c)
 {
-    rd_kafka_topic_partition_list_t *list = placed(c, false);
+    rd_kafka_topic_partition_list_t *list = placed(c);
 
     check(c, assign(c->h.rk, list));
     rd_kafka_topic_partition_list_destroy(list);
-    list = placed(c, true);
+    list = paused(c);
     if (list->cnt)
         rd_kafka_pause_partitions(c->h.rk, list); /* what slips through, give() holds back */
     rd_kafka_topic_partition_list_destroy(list);
@@ -175,6 +189,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
                          rd_kafka_topic_partition_list_t *partitions, void *opaque)
 {
     struct kafka_consumer *c = owner(opaque);
+    rd_kafka_topic_partition_list_t *list;
 
     if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !c->closing && hold(c, partitions) == 0) {
         tell(c, true, false);
@@ -182,8 +197,12 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
         return;
     }
     tell(c, false, rd_kafka_assignment_lost(rk));
+    list = paused(c);
     release_held(c);
     check(c, assign(rk, NULL));
+    if (list->cnt) /* librdkafka remembers a pause beyond the assignment */
+        rd_kafka_resume_partitions(rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
 }
 
 static int configure(rd_kafka_conf_t *conf, const struct bus_consumer_options *o, struct err *e)
@@ -418,7 +437,7 @@ int kafka_committed(struct bus_consumer *bc, const char *topic, int32_t partitio
     rd_kafka_resp_err_t err;
     struct err ignored;
 
-    do { /* as long as it is a transaction that we wait for, not a broker */
+    do { /* as long as a transaction is waited for, not a broker, and no stop is asked for */
         list = rd_kafka_topic_partition_list_new(1);
         rd_kafka_topic_partition_list_add(list, topic, partition);
         err = rd_kafka_committed(c->h.rk, list, STABLE_STEP_MS);
@@ -427,7 +446,7 @@ int kafka_committed(struct bus_consumer *bc, const char *topic, int32_t partitio
         *offset = list->elems[0].offset >= 0 ? list->elems[0].offset : -1;
         rd_kafka_topic_partition_list_destroy(list);
     } while (err && kafka_code(err) == ERR_PEER && kafka_now(c->h.bus) < until &&
-             kafka_reach(&c->h, 2 * PROBE_MS, &ignored) == 0);
+             !clock_stopping(c->h.bus->clock) && kafka_reach(&c->h, 2 * PROBE_MS, &ignored) == 0);
     if (err)
         return kafka_fail(&c->h, err, NULL, e, "the committed offset of " BUS_AT, topic,
                           (int)partition);

@@ -310,6 +310,35 @@ static void pauses_and_resumes(void **state)
     bus_consumer_free(r.c);
 }
 
+static void a_pause_ends_with_the_assignment(void **state)
+{
+    struct bus_suite *s = *state;
+    const char *topic = suite_topic(s, "unpause", 1, NULL);
+    const char *group = suite_name(s, "unpause");
+    struct bus_message *m = NULL;
+    struct reader a, b;
+    int64_t until;
+
+    put_all(s, topic, "abc");
+    reader_open(&a, s, group, topic, 0);
+    expect_message(&a, "a", 0);
+    ok(bus_pause(a.c, topic, 0, true, &e));
+    expect_nothing(&a);
+    reader_open(&b, s, group, topic, -1);
+    until = clock_mono_ms(s->clock) + s->patience_ms;
+    while (!a.revokes && clock_mono_ms(s->clock) < until) {
+        m = next(&a, 0);
+        assert_null(next(&b, 0));
+    }
+    assert_true(a.revokes >= 1);
+    bus_consumer_free(b.c);
+    if (!m)
+        m = next(&a, s->patience_ms);
+    assert_non_null(m);
+    bus_message_free(a.c, m);
+    bus_consumer_free(a.c);
+}
+
 static void commits_and_goes_on(void **state)
 {
     struct bus_suite *s = *state;
@@ -749,6 +778,7 @@ const struct CMUnitTest bus_suite_cases[] = {
     cmocka_unit_test(keys_choose_partitions_as_in_java),
     cmocka_unit_test(delivers_nothing_before_a_seek),
     cmocka_unit_test(pauses_and_resumes),
+    cmocka_unit_test(a_pause_ends_with_the_assignment),
     cmocka_unit_test(commits_and_goes_on),
     cmocka_unit_test(shares_partitions_in_a_group),
     cmocka_unit_test(finds_new_topics_by_pattern),
