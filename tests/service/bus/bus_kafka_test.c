@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "platform/bus/bus_kafka_int.h"
+
 static struct bus_suite suite;
 static const char *const fast[] = {"heartbeat.interval.ms=500", NULL};
 
@@ -140,6 +142,38 @@ static void seeks_may_follow_each_other_at_once(void **state)
     bus_consumer_free(c);
 }
 
+/* librdkafka does not end while a message of it is held. */
+static void a_consumer_that_cannot_end_is_left(void **state)
+{
+    struct bus_suite *s = *state;
+    const char *topic = suite_topic(s, "left", 1, NULL);
+    struct bus_consumer_options o = {
+        .group = suite_name(s, "left"), .topics = &topic, .topic_count = 1};
+    struct bus_producer_options po = {0};
+    struct bus_producer *p = NULL;
+    struct bus_consumer *c = NULL;
+    rd_kafka_message_t *held = NULL;
+    int64_t began = clock_mono_ms(s->clock), until = began + s->patience_ms;
+
+    ok(bus_producer_open(s->bus, &po, NULL, NULL, &p, &e));
+    assert_int_equal(suite_send(s, p, topic, NULL, "a"), 0);
+    ok(bus_flush(p, 20000, &e));
+    bus_producer_free(p);
+    ok(bus_consumer_open(s->bus, &o, &c, &e));
+    while (!held && clock_mono_ms(s->clock) < until) {
+        held = rd_kafka_consumer_poll(kafka_consumer_rk(c), 100);
+        if (held && held->err) {
+            rd_kafka_message_destroy(held);
+            held = NULL;
+        }
+    }
+    assert_non_null(held);
+    began = clock_mono_ms(s->clock);
+    bus_consumer_free(c);
+    assert_true(clock_mono_ms(s->clock) - began < 12000);
+    rd_kafka_message_destroy(held);
+}
+
 static void wrong_settings_are_refused(void **state)
 {
     struct bus_suite *s = *state;
@@ -172,6 +206,7 @@ static void grants_what_it_can(void **state)
 static const struct CMUnitTest own_cases[] = {
     cmocka_unit_test(a_missing_broker_is_an_error_in_time),
     cmocka_unit_test(seeks_may_follow_each_other_at_once),
+    cmocka_unit_test(a_consumer_that_cannot_end_is_left),
     cmocka_unit_test(wrong_settings_are_refused),
     cmocka_unit_test(grants_what_it_can),
 };
