@@ -39,10 +39,12 @@ int kafka_watermarks(struct bus *b, const char *topic, int32_t partition, int64_
                      int64_t *high, struct err *e)
 {
     struct kafka *k = (struct kafka *)b;
+    struct err ignored = ERR_INIT;
     rd_kafka_resp_err_t err;
+    bool refreshed = false;
     rd_kafka_t *rk;
     int64_t until;
-    int rc = kafka_meta(k, &rk, e);
+    int count, rc = kafka_meta(k, &rk, e);
 
     if (rc < 0)
         return rc;
@@ -51,6 +53,11 @@ int kafka_watermarks(struct bus *b, const char *topic, int32_t partition, int64_
         err = ask_end(rk, topic, partition, RD_KAFKA_OFFSET_BEGINNING, low, k->timeout_ms);
         if (!err) /* after `low`: never below it */
             err = ask_end(rk, topic, partition, RD_KAFKA_OFFSET_END, high, k->timeout_ms);
+        if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION && !refreshed) {
+            refreshed = true; /* perhaps it was added after librdkafka asked for the last time */
+            (void)kafka_partitions(b, topic, &count, &ignored);
+            continue;
+        }
         if (!moving(err) || kafka_now(k) >= until)
             break;
         clock_sleep_ms(k->clock, BUS_POLL_STEP_MS);

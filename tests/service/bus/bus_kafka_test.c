@@ -174,6 +174,51 @@ static void a_consumer_that_cannot_end_is_left(void **state)
     rd_kafka_message_destroy(held);
 }
 
+static void grow(const char *topic, size_t partitions)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_NewPartitions_t *request;
+    rd_kafka_queue_t *q;
+    rd_kafka_event_t *ev;
+    rd_kafka_t *rk;
+    char why[200];
+
+    rd_kafka_conf_set(conf, "bootstrap.servers", getenv("TRIPLINE_KAFKA"), why, sizeof why);
+    rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    q = rd_kafka_queue_new(rk);
+    request = rd_kafka_NewPartitions_new(topic, partitions, why, sizeof why);
+    assert_non_null(request);
+    rd_kafka_CreatePartitions(rk, &request, 1, NULL, q);
+    ev = rd_kafka_queue_poll(q, 20000);
+    assert_non_null(ev);
+    assert_int_equal(rd_kafka_event_error(ev), 0);
+    rd_kafka_event_destroy(ev);
+    rd_kafka_NewPartitions_destroy(request);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_destroy(rk);
+}
+
+static void an_added_partition_is_seen_soon(void **state)
+{
+    struct bus_suite *s = *state;
+    const char *topic = suite_topic(s, "grown", 1, NULL);
+    int64_t until, low, high;
+    struct err why;
+    int rc;
+
+    ok(bus_watermarks(s->bus, topic, 0, &low, &high, &e));
+    why = (struct err)ERR_INIT;
+    assert_int_equal(bus_watermarks(s->bus, topic, 1, &low, &high, &why), ERR_NOT_FOUND);
+    grow(topic, 2);
+    until = clock_mono_ms(s->clock) + s->patience_ms;
+    do {
+        why = (struct err)ERR_INIT;
+        rc = bus_watermarks(s->bus, topic, 1, &low, &high, &why);
+    } while (rc == ERR_NOT_FOUND && clock_mono_ms(s->clock) < until);
+    assert_int_equal(rc, 0);
+    assert_int_equal(high, 0);
+}
+
 static void wrong_settings_are_refused(void **state)
 {
     struct bus_suite *s = *state;
@@ -207,6 +252,7 @@ static const struct CMUnitTest own_cases[] = {
     cmocka_unit_test(a_missing_broker_is_an_error_in_time),
     cmocka_unit_test(seeks_may_follow_each_other_at_once),
     cmocka_unit_test(a_consumer_that_cannot_end_is_left),
+    cmocka_unit_test(an_added_partition_is_seen_soon),
     cmocka_unit_test(wrong_settings_are_refused),
     cmocka_unit_test(grants_what_it_can),
 };
