@@ -1,7 +1,7 @@
 #!/bin/bash
 # seeds.sh SIM SEEDS-FILE: a fixed set of seeds, those that found something once, and a random slice; then
 # defects that have to be found at once.
-set -u
+set -euo pipefail
 sim=$1
 file=$2
 failed=0

@@ -327,13 +327,20 @@ static void test_check(void **state)
     assert_int_equal(world_entries(f->w.root), 1); /* the backbone: nothing was written */
 }
 
-/* A run that is not the same as those before. */
+/* A run that is not the same as those before: documents change labels under it. */
 static void disturb(void *arg, const struct run_event *event)
 {
     struct fixture *f = arg;
+    int32_t *labels = (int32_t *)dataset_label_ids(f->spec.train);
 
-    if (event->kind == RUN_STEP && --f->events == 0)
-        f->w.parameters.learning_rate *= 1 + 1e-6;
+    if (event->kind != RUN_STEP || --f->events != 0)
+        return;
+    for (int i = 0, j = dataset_count(f->spec.train) - 1; i < j; i += 2, j -= 2) {
+        int32_t label = labels[i];
+
+        labels[i] = labels[j];
+        labels[j] = label;
+    }
 }
 
 static void test_check_finds(void **state)
