@@ -29,7 +29,7 @@ write_settings() { # the folder's ports and secrets, made once
         echo "REDIS_PASSWORD=$(secret)"
         echo "S3_ACCESS_KEY=tripline$(openssl rand -hex 4)"
         echo "S3_SECRET_KEY=$(secret)"
-        echo "KAFKA_CLUSTER=$(openssl rand -base64 16 | tr '+/' '-_' | cut -c1-22)"
+        echo "KAFKA_CLUSTER=$(openssl rand -base64 16 | tr '+/' '-_' | cut -c1-22 | sed 's/^-/A/')"
     } >"$DIR/settings.new"
     mv "$DIR/settings.new" "$DIR/settings"
 }
