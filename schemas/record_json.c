@@ -79,30 +79,6 @@ static bool hex4(const char *s, unsigned *out)
     return true;
 }
 
-static size_t put_utf8(char *to, unsigned c)
-{
-    if (c < 0x80) {
-        to[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        to[0] = (char)(0xc0 | c >> 6);
-        to[1] = (char)(0x80 | (c & 63));
-        return 2;
-    }
-    if (c < 0x10000) {
-        to[0] = (char)(0xe0 | c >> 12);
-        to[1] = (char)(0x80 | (c >> 6 & 63));
-        to[2] = (char)(0x80 | (c & 63));
-        return 3;
-    }
-    to[0] = (char)(0xf0 | c >> 18);
-    to[1] = (char)(0x80 | (c >> 12 & 63));
-    to[2] = (char)(0x80 | (c >> 6 & 63));
-    to[3] = (char)(0x80 | (c & 63));
-    return 4;
-}
-
 /* The character of "\uXXXX" or of a surrogate pair at s; its bytes in *used, 0: not one, or NUL. */
 static unsigned unicode(const char *s, size_t n, size_t *used)
 {
@@ -141,7 +117,7 @@ static bool unescape(const char *s, size_t n, char *to, size_t *len)
             c = unicode(s + i, n - i, &used);
             if (!used)
                 return false;
-            out += put_utf8(to + out, c);
+            out += text_utf8_encode(c, to + out);
             i += used;
             continue;
         }

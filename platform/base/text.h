@@ -18,6 +18,9 @@ void text_json(struct buf *b, const char *text, size_t len);
  * valid. */
 size_t text_utf8_valid(const char *text, size_t len);
 
+/* Writes the 1 to 4 bytes of a character, returns how many. */
+size_t text_utf8_encode(uint32_t c, char *to);
+
 /* Strict numbers: the whole text, no blanks, in range. 0, or -1. */
 int text_i64(const char *text, int64_t min, int64_t max, int64_t *out);
 int text_f64(const char *text, double min, double max, double *out); /* finite only */

@@ -309,7 +309,7 @@ static int repair(struct tokenizer_scratch *s, const char **text, size_t *len, s
         return rc;
     for (; i < *len; i += n)
         s->utf8.len +=
-            unicode_encode(unicode_decode(*text + i, *len - i, &n), s->utf8.data + s->utf8.len);
+            text_utf8_encode(unicode_decode(*text + i, *len - i, &n), s->utf8.data + s->utf8.len);
     *text = s->utf8.data;
     *len = s->utf8.len;
     return 0;

@@ -44,7 +44,7 @@ static void put(struct run *r, uint32_t c)
     if (r->bert->lower && (r->classes[c] & CHAR_CHANGES))
         n = unicode_lower(c, lower);
     for (i = 0; i < n; i++)
-        r->to->len += unicode_encode(lower[i], r->to->data + r->to->len);
+        r->to->len += text_utf8_encode(lower[i], r->to->data + r->to->len);
 }
 
 /* Stable counting sort by class: a text of marks only costs no more than any other. */

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "platform/base/text.h"
 #include "platform/json/json.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/data/unicode.h"

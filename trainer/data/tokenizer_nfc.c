@@ -108,7 +108,7 @@ static int nfc_run(const void *self, const uint32_t *classes, struct tokenizer_s
         if ((rc = bytes_need(to, n * 4, e)) < 0)
             return rc;
         for (i = 0; i < n; i++)
-            to->len += unicode_encode(points[begin + i], to->data + to->len);
+            to->len += text_utf8_encode(points[begin + i], to->data + to->len);
     }
     return 0;
 }

@@ -27,7 +27,7 @@ static int lowercase_run(const void *self, const uint32_t *classes, struct token
         lower[0] = c;
         count = classes[c] & CHAR_CHANGES ? unicode_lower(c, lower) : 1;
         for (k = 0; k < count; k++)
-            to->len += unicode_encode(lower[k], to->data + to->len);
+            to->len += text_utf8_encode(lower[k], to->data + to->len);
     }
     return rc;
 }

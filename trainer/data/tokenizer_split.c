@@ -342,7 +342,7 @@ static int byte_map_load(void **out, const json_t *v, const uint32_t *classes, s
     for (c = 0; c < 256; c++) {
         bool itself = (c >= '!' && c <= '~') || (c >= 0xA1 && c <= 0xAC) || c >= 0xAE;
 
-        unicode_encode(itself ? c : next++, m->to[c]);
+        text_utf8_encode(itself ? c : next++, m->to[c]);
     }
     *out = m;
     return 0;

@@ -43,9 +43,6 @@ uint32_t *unicode_classes(void);
  * sequence is one U+FFFD, as in the WHATWG decoder and in Python's errors="replace". */
 uint32_t unicode_decode(const char *text, size_t len, size_t *n);
 
-/* Writes 1 to 4 bytes, returns how many. */
-size_t unicode_encode(uint32_t c, char *to);
-
 /* Lower case of one character, without context: 1 or 2 characters. */
 int unicode_lower(uint32_t c, uint32_t to[2]);
 

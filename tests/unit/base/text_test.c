@@ -144,10 +144,36 @@ static void names_are_narrow(void **state)
     assert_false(text_is_name(longest, 64));
 }
 
+/* The first and last character of each length; what is written is valid and whole. */
+static void characters_are_encoded(void **state)
+{
+    static const struct {
+        uint32_t c;
+        const char *bytes;
+    } rows[] = {{0x24, "$"},
+                {0x7f, "\x7f"},
+                {0x80, "\xc2\x80"},
+                {0x7ff, "\xdf\xbf"},
+                {0x800, "\xe0\xa0\x80"},
+                {0xffff, "\xef\xbf\xbf"},
+                {0x10000, "\xf0\x90\x80\x80"},
+                {0x10ffff, "\xf4\x8f\xbf\xbf"}};
+    char to[4];
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        size_t n = text_utf8_encode(rows[i].c, to);
+
+        assert_int_equal(n, strlen(rows[i].bytes));
+        assert_memory_equal(to, rows[i].bytes, n);
+        assert_int_equal(text_utf8_valid(to, n), n);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_is_valid_up_to_the_first_wrong_byte),
+        cmocka_unit_test(characters_are_encoded),
         cmocka_unit_test(json_strings_are_escaped),
         cmocka_unit_test(integers_are_strict),
         cmocka_unit_test(reals_are_strict_and_finite),

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "platform/base/text.h"
 #include "trainer/data/unicode.h"
 
 static uint64_t state;
@@ -77,7 +78,7 @@ static void put(struct buf *b, uint32_t c)
 
     if (c >= 0xD800 && c < 0xE000)
         c = 0x21;
-    buf_add(b, to, unicode_encode(c, to));
+    buf_add(b, to, text_utf8_encode(c, to));
 }
 
 static void from(struct buf *b, const uint32_t (*table)[2], uint32_t count)
