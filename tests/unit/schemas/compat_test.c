@@ -14,12 +14,12 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 
 #include "platform/base/file.h"
 #include "platform/json/json.h"
 #include "schemas/record.h"
 #include "schemas/segment.h"
+#include "tests/unit/schemas/samples.h"
 
 #define SAMPLES "schemas/samples/good"
 #define RECORDS "tests/golden/records"
@@ -28,60 +28,6 @@
 enum { DOCUMENTS = 4000 };
 
 static struct err e;
-
-static const struct record *type_of(const char *file)
-{
-    size_t i, n = strcspn(file, "-");
-
-    for (i = 0; record_all[i]; i++)
-        if (strlen(record_all[i]->name) == n && !memcmp(record_all[i]->name, file, n))
-            return record_all[i];
-    fail_msg("%s: no such type", file);
-    return NULL;
-}
-
-/* `each` for all files of that ending; how many. */
-static int each_file(const char *folder, const char *ending,
-                     void (*each)(const char *file, const struct buf *))
-{
-    struct dirent **names;
-    char path[600];
-    struct buf b;
-    int n = scandir(folder, &names, NULL, alphasort), i, seen = 0;
-
-    assert_true(n > 0);
-    for (i = 0; i < n; i++) {
-        const char *dot = strrchr(names[i]->d_name, '.');
-
-        if (dot && !strcmp(dot, ending)) {
-            snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
-            buf_init(&b, 1 << 20);
-            assert_int_equal(file_read(path, &b, &e), 0);
-            each(names[i]->d_name, &b);
-            buf_release(&b);
-            seen++;
-        }
-        free(names[i]);
-    }
-    free(names);
-    return seen;
-}
-
-/* Reads `from` and writes it again. */
-static void rewrite(const struct record *r, const void *bytes, size_t n, enum record_format format,
-                    struct buf *to)
-{
-    void *record = malloc(r->size);
-    struct arena a;
-
-    buf_init(to, 1 << 22);
-    arena_init(&a, 1 << 24);
-    if (record_read(r, &a, bytes, n, RECORD_SNIFF, record, &e) < 0 ||
-        record_write(r, record, format, to, &e) < 0)
-        fail_msg("%s: %s", r->name, e.text);
-    arena_release(&a);
-    free(record);
-}
 
 static json_t *parse(const struct buf *b)
 {
@@ -122,7 +68,7 @@ static bool holds(const json_t *old, const json_t *now)
 static void add_fields(const char *file, const struct buf *b)
 {
     static const char later[] = "{\"a\":[1,-2,0.5,\"b\",null,true],\"\":{}}";
-    const struct record *r = type_of(file);
+    const struct record *r = sample_type(file);
     json_t *v = parse(b), *added, *back;
     struct buf text, packed, again;
 
@@ -130,8 +76,10 @@ static void add_fields(const char *file, const struct buf *b)
     json_put(&v, "later_field", json_incref(added));
     buf_init(&text, 1 << 22);
     assert_int_equal(json_write(v, JSON_CANONICAL, &text, &e), 0);
-    rewrite(r, text.data, text.len, RECORD_MSGPACK, &packed);
-    rewrite(r, packed.data, packed.len, RECORD_JSON, &again);
+    buf_init(&packed, 1 << 22);
+    sample_rewrite(r, &text, RECORD_MSGPACK, &packed);
+    buf_init(&again, 1 << 22);
+    sample_rewrite(r, &packed, RECORD_JSON, &again);
     back = parse(&again);
     if (!json_equal(json_object_get(back, "later_field"), added))
         fail_msg("%s: %s", file, again.data);
@@ -145,7 +93,7 @@ static void add_fields(const char *file, const struct buf *b)
 
 static void unknown_fields_are_kept(void **state)
 {
-    assert_true(each_file(SAMPLES, ".json", add_fields) > 15);
+    assert_true(sample_each(SAMPLES, ".json", add_fields) > 15);
 }
 
 /* --- records of earlier versions --- */
@@ -153,7 +101,7 @@ static void unknown_fields_are_kept(void **state)
 static void freeze(const char *file, const struct buf *b)
 {
     static const char *const endings[] = {"json", "msgpack"};
-    const struct record *r = type_of(file);
+    const struct record *r = sample_type(file);
     char path[600];
     struct buf out;
     int i;
@@ -163,7 +111,8 @@ static void freeze(const char *file, const struct buf *b)
                  endings[i]);
         if (access(path, F_OK) == 0)
             continue;
-        rewrite(r, b->data, b->len, i ? RECORD_MSGPACK : RECORD_JSON, &out);
+        buf_init(&out, 1 << 22);
+        sample_rewrite(r, b, i ? RECORD_MSGPACK : RECORD_JSON, &out);
         assert_int_equal(file_write(path, out.data, out.len, &e), 0);
         buf_release(&out);
     }
@@ -171,11 +120,12 @@ static void freeze(const char *file, const struct buf *b)
 
 static void check_record(const char *file, const struct buf *b)
 {
-    const struct record *r = type_of(file);
+    const struct record *r = sample_type(file);
     json_t *old, *now;
     struct buf out;
 
-    rewrite(r, b->data, b->len, RECORD_JSON, &out);
+    buf_init(&out, 1 << 22);
+    sample_rewrite(r, b, RECORD_JSON, &out);
     old = parse(b);
     now = parse(&out);
     if (!holds(old, now))
@@ -188,7 +138,7 @@ static void check_record(const char *file, const struct buf *b)
 /* The same record in both formats. */
 static void check_packed(const char *file, const struct buf *b)
 {
-    const struct record *r = type_of(file);
+    const struct record *r = sample_type(file);
     struct buf json, out;
     json_t *old, *now;
     char path[600];
@@ -196,7 +146,8 @@ static void check_packed(const char *file, const struct buf *b)
     snprintf(path, sizeof path, RECORDS "/%.*s.json", (int)(strrchr(file, '.') - file), file);
     buf_init(&json, 1 << 20);
     assert_int_equal(file_read(path, &json, &e), 0);
-    rewrite(r, b->data, b->len, RECORD_JSON, &out);
+    buf_init(&out, 1 << 22);
+    sample_rewrite(r, b, RECORD_JSON, &out);
     old = parse(&json);
     now = parse(&out);
     if (!holds(old, now))
@@ -210,9 +161,9 @@ static void check_packed(const char *file, const struct buf *b)
 static void records(void **state)
 {
     if (getenv("TRIPLINE_WRITE_GOLDEN"))
-        each_file(SAMPLES, ".json", freeze);
-    assert_true(each_file(RECORDS, ".json", check_record) > 15);
-    assert_true(each_file(RECORDS, ".msgpack", check_packed) > 15);
+        sample_each(SAMPLES, ".json", freeze);
+    assert_true(sample_each(RECORDS, ".json", check_record) > 15);
+    assert_true(sample_each(RECORDS, ".msgpack", check_packed) > 15);
 }
 
 /* --- segments --- */

@@ -13,81 +13,35 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 
 #include "platform/base/file.h"
 #include "schemas/document.h"
 #include "schemas/record.h"
+#include "tests/unit/schemas/samples.h"
 
 #define SAMPLES "schemas/samples/"
 
-static const struct record *type_of(const char *file)
-{
-    size_t i, n = strcspn(file, "-");
-
-    for (i = 0; record_all[i]; i++)
-        if (strlen(record_all[i]->name) == n && !memcmp(record_all[i]->name, file, n))
-            return record_all[i];
-    fail_msg("%s: no such type", file);
-    return NULL;
-}
-
 static void each_file(const char *folder, void (*each)(const char *file, const struct buf *))
 {
-    struct err e = ERR_INIT;
-    struct dirent **names;
-    char path[600];
-    struct buf b;
-    int n = scandir(folder, &names, NULL, alphasort), i, seen = 0;
+    int seen = sample_each(folder, ".json", each) + sample_each(folder, ".msgpack", each);
 
-    assert_true(n > 0);
-    for (i = 0; i < n; i++) {
-        const char *dot = strrchr(names[i]->d_name, '.');
-
-        if (dot && (!strcmp(dot, ".json") || !strcmp(dot, ".msgpack"))) {
-            snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
-            buf_init(&b, 1 << 20);
-            assert_int_equal(file_read(path, &b, &e), 0);
-            each(names[i]->d_name, &b);
-            buf_release(&b);
-            seen++;
-        }
-        free(names[i]);
-    }
-    free(names);
     assert_true(seen > 10);
-}
-
-/* Reads `from`, writes it as `format` to `to`. */
-static void rewrite(const struct record *r, const struct buf *from, enum record_format format,
-                    struct buf *to)
-{
-    struct err e = ERR_INIT;
-    struct arena a;
-    void *record = malloc(r->size);
-
-    arena_init(&a, 1 << 24);
-    if (record_read(r, &a, from->data, from->len, RECORD_SNIFF, record, &e) < 0 ||
-        record_write(r, record, format, to, &e) < 0)
-        fail_msg("%s", e.text);
-    arena_release(&a);
-    free(record);
 }
 
 static void check_good(const char *file, const struct buf *b)
 {
-    const struct record *r = type_of(file);
+    const struct record *r = sample_type(file);
     struct buf json, packed, again;
 
     buf_init(&json, 1 << 20);
     buf_init(&packed, 1 << 20);
     buf_init(&again, 1 << 20);
-    rewrite(r, b, RECORD_JSON, &json);
-    rewrite(r, &json, RECORD_MSGPACK, &packed);
-    rewrite(r, &packed, RECORD_JSON, &again);
+    sample_rewrite(r, b, RECORD_JSON, &json);
+    sample_rewrite(r, &json, RECORD_MSGPACK, &packed);
+    sample_rewrite(r, &packed, RECORD_JSON, &again);
     assert_string_equal(json.data, again.data);
     buf_reset(&again);
-    rewrite(r, &packed, RECORD_MSGPACK, &again);
+    sample_rewrite(r, &packed, RECORD_MSGPACK, &again);
     assert_int_equal(packed.len, again.len);
     assert_memory_equal(packed.data, again.data, again.len);
     buf_release(&json);
@@ -103,7 +57,7 @@ static void good(void **state)
 /* Each cut in a block of its own, so that reading beyond it is seen. */
 static void check_cuts(const char *file, const struct buf *b)
 {
-    const struct record *r = type_of(file);
+    const struct record *r = sample_type(file);
     void *record = malloc(r->size);
     struct err e = ERR_INIT;
     struct arena a;
@@ -133,7 +87,7 @@ static void cuts(void **state)
 /* Memory that runs out gives an error, and no leak, wherever it happens. */
 static void check_memory(const char *file, const struct buf *b)
 {
-    const struct record *r = type_of(file);
+    const struct record *r = sample_type(file);
     void *record = malloc(r->size);
     struct err e = ERR_INIT;
     struct arena a;
@@ -160,7 +114,7 @@ static int refused;
 
 static void check_bad(const char *file, const struct buf *b)
 {
-    const struct record *r = type_of(file);
+    const struct record *r = sample_type(file);
     void *record = malloc(r->size);
     char wanted[800];
     struct err e = ERR_INIT;
