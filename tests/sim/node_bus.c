@@ -23,14 +23,6 @@ enum { LINGER_MS = 2000 };
     if (rc < 0)                                                                                    \
     return rc
 
-#define CALL(call)                                                                                 \
-    do {                                                                                           \
-        rc = call;                                                                                 \
-        if (f == FAULT_TWICE)                                                                      \
-            rc = call;                                                                             \
-        return node_leave(n, f, rc, e);                                                            \
-    } while (0)
-
 static struct node *node_of(struct bus *b)
 {
     return (struct node *)(void *)((char *)b - offsetof(struct node, bus));

@@ -19,15 +19,6 @@ enum { LATE_MS = 90000, STREAM_LATE = 900 };
     if (rc < 0)                                                                                    \
     return rc
 
-/* A call, perhaps twice; its answer, perhaps not. */
-#define CALL(call)                                                                                 \
-    do {                                                                                           \
-        rc = call;                                                                                 \
-        if (f == FAULT_TWICE)                                                                      \
-            rc = call;                                                                             \
-        return node_leave(n, f, rc, e);                                                            \
-    } while (0)
-
 /* --- objects: a request may reach the store long after its sender gave up --- */
 
 enum late_kind { LATE_PUT, LATE_CREATE, LATE_REMOVE };

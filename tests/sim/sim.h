@@ -155,6 +155,15 @@ void node_die(struct node *n);
 int node_enter(struct node *n, enum server s, const char *call, const char *what, unsigned can,
                enum fault *f, struct err *e);
 int node_leave(struct node *n, enum fault f, int rc, struct err *e);
+/* Between the two, in a port's function that has n, f, rc and e: a call, perhaps twice; its answer,
+ * perhaps not. */
+#define CALL(call)                                                                                 \
+    do {                                                                                           \
+        rc = call;                                                                                 \
+        if (f == FAULT_TWICE)                                                                      \
+            rc = call;                                                                             \
+        return node_leave(n, f, rc, e);                                                            \
+    } while (0)
 
 /* --- people.c --- */
 

@@ -16,22 +16,6 @@
 #include "tests/unit/run/world.h"
 #include "trainer/checkpoint.h"
 
-static int setup(void **state)
-{
-    struct world *w = calloc(1, sizeof *w);
-
-    world_open(w, "bert-new");
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 /* Every file is listed with its size and hash; the manifest's own hash is in the result. */
 static void test_artifact(void **state)
 {
@@ -279,17 +263,17 @@ static void test_unusable_documents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_artifact, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_learns, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_without_eval, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_stop_and_resume, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_resume_at_the_end, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_damaged_checkpoint, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_backend, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_parameters, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_every_choice, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_unusable_documents, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_artifact, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_learns, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_without_eval, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_threads, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_stop_and_resume, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_resume_at_the_end, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_checkpoint, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_other_backend, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_other_parameters, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_every_choice, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_unusable_documents, world_setup, world_teardown),
     };
 
     return cmocka_run_group_tests_name("run_fit", tests, NULL, NULL);

@@ -28,13 +28,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 static void put(const char *folder, const char *name, const char *text)
 {
     struct err e = ERR_INIT;
@@ -221,15 +214,15 @@ static void test_bad_tokenizers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_files_in_the_way, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_finished_models, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_foreign_files, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_killed_export, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_work_inside_out, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_another_process, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bad_backbones, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bad_tokenizers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_files_in_the_way, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_finished_models, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_foreign_files, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_killed_export, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_work_inside_out, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_another_process, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_full_disk, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_bad_backbones, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_bad_tokenizers, setup, world_teardown),
     };
 
     return cmocka_run_group_tests_name("run_out", tests, NULL, NULL);

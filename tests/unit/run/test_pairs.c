@@ -13,22 +13,6 @@
 #include "tests/unit/run/world.h"
 #include "trainer/parameters.h"
 
-static int setup(void **state)
-{
-    struct world *w = calloc(1, sizeof *w);
-
-    world_open(w, "bert-new");
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 /* A word of the letters around `at`. */
 static void word(char text[9], int at, uint64_t number)
 {
@@ -330,15 +314,17 @@ static void test_single_labels_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_scored, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_evaluation, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_mixtures_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_auto_is_what_the_documents_need, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_scored, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_other_evaluation, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_mixtures_are_refused, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_auto_is_what_the_documents_need, world_setup,
+                                        world_teardown),
         cmocka_unit_test(test_parameters_are_checked_alone),
-        cmocka_unit_test_setup_teardown(test_ordered_pairs_are_not_idle, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_joined, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_every_parameter_counts, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_single_labels_are_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ordered_pairs_are_not_idle, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(test_joined, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_every_parameter_counts, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_single_labels_are_named, world_setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -152,6 +152,22 @@ void world_close(struct world *w)
     assert_int_equal(file_remove_tree(w->root, &e), 0);
 }
 
+int world_setup(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    world_open(w, "bert-new");
+    *state = w;
+    return 0;
+}
+
+int world_teardown(void **state)
+{
+    world_close(*state);
+    free(*state);
+    return 0;
+}
+
 struct run_spec world_spec(struct world *w)
 {
     return (struct run_spec){.backbone = w->backbone,

@@ -23,6 +23,9 @@ struct world {
 /* `model` is a name of tests/golden/engine: "bert-new". */
 void world_open(struct world *w, const char *model);
 void world_close(struct world *w);
+/* The same for cmocka: a world of bert-new is the test's state. */
+int world_setup(void **state);
+int world_teardown(void **state);
 /* A spec over the world's members; threads 1, evaluation on. */
 struct run_spec world_spec(struct world *w);
 /* Removes out and work, forgets what was counted. */
