@@ -18,6 +18,8 @@ import time
 
 import numpy as np
 
+import bench_common
+
 NAMES = {"tripline": "Tripline", "st": "sentence-transformers", "sorted": "PyTorch, sorted micro-batches",
          "packed": "PyTorch, packed by hand", "onnx": "ONNX Runtime, sorted batches"}
 PACKAGES = {"train": ["torch", "sentence-transformers", "transformers", "pytorch-metric-learning"],
@@ -60,9 +62,7 @@ class Contestant:
 
 
 def machine(fingerprint):
-    with open("/proc/cpuinfo") as f:
-        model = next(line.split(":", 1)[1].strip() for line in f if line.startswith("model name"))
-    return {"cpu": model, "cores": os.cpu_count(), "load": os.getloadavg()[0], "fingerprint": fingerprint,
+    return {"cpu": bench_common.cpu_name(), "cores": os.cpu_count(), "load": os.getloadavg()[0], "fingerprint": fingerprint,
             "isa": next((i for i in ("avx512", "avx2", "sse2") if i in fingerprint), "?")}
 
 
@@ -184,22 +184,14 @@ def main():
     a.add_argument("--length", type=int, default=64, help="tokens of a document at most")
     a.add_argument("--documents", type=int, default=1000, help="of a pass when encoding; 0: the whole file")
     a.add_argument("--peers", help="only these of st,sorted,packed")
-    a.add_argument("--json", action="store_true", help="only the JSON object, on standard output")
-    a.add_argument("--out", help="a file for the JSON object")
+    bench_common.add_outputs(a)
     for name in ("bin", "backbone", "data", "name"):
         a.add_argument("--" + name, required=True, help=argparse.SUPPRESS)
     args = a.parse_args()
     args.steps = args.steps or (20 if args.what == "train" else 1)
     with tempfile.TemporaryDirectory() as work:
         result = bench(args, work)
-    text = json.dumps(result, indent=1)
-    if args.out:
-        with open(args.out, "w") as f:
-            f.write(text + "\n")
-    if args.json:
-        print(text)
-    else:
-        table(result)
+    bench_common.show(args, result, table)
     bad = [k for k, d in result["difference"].items() if not d <= 1e-4]
     if bad:
         sys.exit("bench: not the same numbers as %s: the speeds above compare different work" % ", ".join(bad))

@@ -6,20 +6,13 @@ ingest is slower, hungrier or larger than docs/benchmarks.md promises."""
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 
+import bench_common
+
 RATE, CPU_S, RSS_MIB = 0.10, 4.0, 128.0  # of the raw consumer's rate; per million messages; resident at most
-
-
-def cpu_name():
-    with open("/proc/cpuinfo") as f:
-        for line in f:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.machine()
 
 
 def measure(args):
@@ -30,7 +23,7 @@ def measure(args):
     if done.returncode != 0:
         sys.exit("bench: bench_ingest ended with status %d" % done.returncode)
     result = json.loads(done.stdout)
-    result["machine"] = {"cpu": cpu_name(), "cores": os.cpu_count(), "load_before": load,
+    result["machine"] = {"cpu": bench_common.cpu_name(), "cores": os.cpu_count(), "load_before": load,
                          "load_after": os.getloadavg()[0]}
     return result
 
@@ -74,19 +67,11 @@ def main():
     a.add_argument("--rounds", type=int, default=1)
     a.add_argument("--level", type=int, default=0, help="of zstd; 0: ingest's default")
     a.add_argument("--formats", default="json,msgpack")
-    a.add_argument("--json", action="store_true", help="only the JSON object, on standard output")
-    a.add_argument("--out", help="a file for the JSON object")
+    bench_common.add_outputs(a)
     args = a.parse_args()
     result = measure(args)
     result["summary"] = summary(result)
-    text = json.dumps(result, indent=1)
-    if args.out:
-        with open(args.out, "w") as f:
-            f.write(text + "\n")
-    if args.json:
-        print(text)
-    else:
-        table(result)
+    bench_common.show(args, result, table)
     for r in result["summary"]:
         for value, bound, good, what in ((r["rate_ratio"], RATE, r["rate_ratio"] >= RATE, "of the raw consumer's rate"),
                                          (r["cpu_s_per_million"], CPU_S, r["cpu_s_per_million"] <= CPU_S,

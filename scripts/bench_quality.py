@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 
+import bench_common
+
 RECIPES = {
     "default": {},
     "multi-similarity": {"loss": "multi-similarity", "learning_rate": "5e-5"},
@@ -139,9 +141,7 @@ def figures(args, who, recipe, seed, train, held, folder):
 
 
 def machine():
-    with open("/proc/cpuinfo") as f:
-        return {"cpu": next(l.split(":", 1)[1].strip() for l in f if l.startswith("model name")),
-                "cores": os.cpu_count()}
+    return {"cpu": bench_common.cpu_name(), "cores": os.cpu_count()}
 
 
 def bench(args):
@@ -183,8 +183,7 @@ def main():
     a.add_argument("--peer", action="store_true", help="PyTorch too")
     a.add_argument("--threads", type=int, default=2)
     a.add_argument("--work", help="a folder where the figures of finished runs stay, to go on from")
-    a.add_argument("--json", action="store_true", help="only the JSON object, on standard output")
-    a.add_argument("--out", help="a file for the JSON object")
+    bench_common.add_outputs(a)
     for name in ("bin", "backbone", "data"):
         a.add_argument("--" + name, required=True, help=argparse.SUPPRESS)
     args = a.parse_args()
@@ -193,14 +192,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         args.work = args.work or work
         result = bench(args)
-    text = json.dumps(result, indent=1)
-    if args.out:
-        with open(args.out, "w") as f:
-            f.write(text + "\n")
-    if args.json:
-        print(text)
-    else:
-        table(result)
+    bench_common.show(args, result, table)
 
 
 if __name__ == "__main__":
