@@ -11,6 +11,7 @@
 #include "platform/base/file.h"
 #include "schemas/run.h"
 #include "tests/sim/sim.h"
+#include "tests/unit/trainer/forged.h"
 #include "trainer/checkpoint.h"
 
 enum {
@@ -171,59 +172,24 @@ void users_open(struct world *w)
 
 void trained_text(int steps, char to[64])
 {
-    uint64_t v = 1;
-    int i;
-
-    for (i = 1; i <= steps; i++)
-        v = v * 6364136223846793005u + (uint64_t)i;
-    snprintf(to, 64, "weights %llx", (unsigned long long)v);
+    snprintf(to, 64, "weights %llx", (unsigned long long)forged_weights(steps));
 }
 
 static void put_local(const char *folder, const char *name, const char *text)
 {
-    char path[512], *slash;
     struct err e = ERR_INIT;
 
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    slash = strrchr(path, '/');
-    *slash = '\0';
-    world_must(file_mkdirs(path, &e), &e);
-    *slash = '/';
-    world_must(file_write(path, text, strlen(text), &e), &e);
+    world_must(forged_put(folder, name, text, &e), &e);
 }
 
 static void put_artifact(const char *folder)
 {
-    struct run_file_entry file;
-    struct run_manifest m;
-    struct job_parameters p;
-    char text[64], sha256[SHA256_HEX];
+    char text[64];
     struct err e = ERR_INIT;
-    struct buf b;
 
     trained_text(STEPS, text);
     put_local(folder, "out/onnx/model.onnx", text);
-    sha256_of(text, strlen(text), sha256);
-    run_file_entry_init(&file);
-    file.path = "onnx/model.onnx";
-    file.size = (int64_t)strlen(text);
-    file.sha256 = sha256;
-    job_parameters_init(&p);
-    run_manifest_init(&m);
-    m.owner = m.run = m.model = "forged"; /* the parent knows better */
-    m.attempt = 77;
-    m.created_ms = 0;
-    m.files = &file;
-    m.file_count = 1;
-    m.parameters = &p;
-    m.fingerprint = "sim";
-    m.exact = true;
-    m.dimension = 4;
-    m.normalized = true;
-    buf_init(&b, 1 << 20);
-    world_must(run_manifest_write(&m, RECORD_JSON, &b, &e), &e);
-    put_local(folder, "out/manifest.json", b.data);
-    buf_release(&b);
+    world_must(forged_manifest(folder, text, &e), &e);
 }
 
 /* The newest checkpoint that the parent fetched; a wrong one breaks a promise. */

@@ -12,6 +12,7 @@
 #include "platform/json/json.h"
 #include "schemas/segment.h"
 #include "tests/unit/trainer/faults.h"
+#include "tests/unit/trainer/forged.h"
 #include "trainer/checkpoint.h"
 
 #define DATASET "news"
@@ -25,38 +26,17 @@ static void ok(int rc, const struct err *e)
 /* ---- the training process ---------------------------------------------------------------------
  */
 
-static uint64_t weights_after(int steps)
-{
-    uint64_t v = 1;
-    int i;
-
-    for (i = 1; i <= steps; i++)
-        v = v * 6364136223846793005u + (uint64_t)i;
-    return v;
-}
-
 static void put_local(const char *folder, const char *name, const char *text)
 {
-    char path[512];
     struct err e = ERR_INIT;
-    char *slash;
 
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    slash = strrchr(path, '/');
-    *slash = '\0';
-    ok(file_mkdirs(path, &e), &e);
-    *slash = '/';
-    ok(file_write(path, text, strlen(text), &e), &e);
+    ok(forged_put(folder, name, text, &e), &e);
 }
 
 static void put_artifact(const struct world *w, const char *folder, uint64_t weights)
 {
-    struct run_file_entry file;
-    struct run_manifest m;
-    struct job_parameters p;
-    char text[64], sha256[SHA256_HEX], path[512];
+    char text[64], path[512];
     struct err e = ERR_INIT;
-    struct buf b;
 
     snprintf(text, sizeof text, "weights %llx", (unsigned long long)weights);
     if (w->script == PLAY_LINK) {
@@ -66,29 +46,7 @@ static void put_artifact(const struct world *w, const char *folder, uint64_t wei
     } else {
         put_local(folder, "out/onnx/model.onnx", text);
     }
-    sha256_of(text, strlen(text), sha256);
-    run_file_entry_init(&file);
-    file.path = "onnx/model.onnx";
-    file.size = (int64_t)strlen(text);
-    file.sha256 = sha256;
-    job_parameters_init(&p);
-    run_manifest_init(&m);
-    m.owner = "forged";
-    m.run = "forged";
-    m.attempt = 77;
-    m.model = "forged";
-    m.created_ms = 0;
-    m.files = &file;
-    m.file_count = 1;
-    m.parameters = &p;
-    m.fingerprint = "test";
-    m.exact = true;
-    m.dimension = 4;
-    m.normalized = true;
-    buf_init(&b, 1 << 20);
-    ok(run_manifest_write(&m, RECORD_JSON, &b, &e), &e);
-    put_local(folder, "out/manifest.json", b.data);
-    buf_release(&b);
+    ok(forged_manifest(folder, text, &e), &e);
 }
 
 static int newest_checkpoint(const struct world *w, const char *folder)
@@ -102,7 +60,7 @@ static int newest_checkpoint(const struct world *w, const char *folder)
         snprintf(path, sizeof path, "%s/checkpoints/" CHECKPOINT_NAME, folder, (long long)step);
         buf_init(&b, 1 << 10);
         if (file_read(path, &b, &e) == 0) {
-            snprintf(text, sizeof text, "%llx", (unsigned long long)weights_after(step));
+            snprintf(text, sizeof text, "%llx", (unsigned long long)forged_weights(step));
             assert_string_equal(b.data, text);
             buf_release(&b);
             return step;
@@ -117,7 +75,7 @@ static void save(struct child *self, const char *folder, int step)
     char name[64], text[64], line[96];
 
     snprintf(name, sizeof name, "checkpoints/" CHECKPOINT_NAME, (long long)step);
-    snprintf(text, sizeof text, "%llx", (unsigned long long)weights_after(step));
+    snprintf(text, sizeof text, "%llx", (unsigned long long)forged_weights(step));
     put_local(folder, name, text);
     snprintf(line, sizeof line, "{\"event\":\"checkpoint\",\"step\":%d}", step);
     child_mem_emit(self, line);
@@ -169,7 +127,7 @@ static int play_child(void *arg, struct child *self, const struct child_spec *sp
             return -SIGSEGV;
         }
     }
-    put_artifact(w, spec->folder, weights_after(w->steps));
+    put_artifact(w, spec->folder, forged_weights(w->steps));
     if (w->script == PLAY_WORSE)
         child_mem_emit(self, "{\"event\":\"worse\",\"text\":\"IT GOT WORSE\"}");
     child_mem_emit(self, "{\"event\":\"done\",\"steps\":10}");
@@ -518,7 +476,7 @@ void world_check_finished(struct world *w, const char *run)
     assert_string_equal(m.files[0].path, "model/onnx/model.onnx");
     ok(key_attempt_file(OWNER, run, (uint64_t)end.attempt, m.files[0].path, key, &e), &e);
     get(w, key, &b);
-    snprintf(text, sizeof text, "weights %llx", (unsigned long long)weights_after(w->steps));
+    snprintf(text, sizeof text, "weights %llx", (unsigned long long)forged_weights(w->steps));
     assert_string_equal(b.data, text);
     buf_release(&b);
     arena_release(&a);
