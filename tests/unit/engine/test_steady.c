@@ -1,45 +1,13 @@
 /* A steady stream of batches allocates nothing: neither training steps nor encoding. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
 
+#include "tests/ops/allocations.h"
 #include "trainer/engine/engine.h"
-
-static atomic_long allocations;
-
-void *__real_malloc(size_t);
-void *__real_calloc(size_t, size_t);
-void *__real_realloc(void *, size_t);
-void *__real_aligned_alloc(size_t, size_t);
-void *__wrap_malloc(size_t);
-void *__wrap_calloc(size_t, size_t);
-void *__wrap_realloc(void *, size_t);
-void *__wrap_aligned_alloc(size_t, size_t);
-
-void *__wrap_malloc(size_t n)
-{
-    allocations++;
-    return __real_malloc(n);
-}
-void *__wrap_calloc(size_t n, size_t size)
-{
-    allocations++;
-    return __real_calloc(n, size);
-}
-void *__wrap_realloc(void *p, size_t n)
-{
-    allocations++;
-    return __real_realloc(p, n);
-}
-void *__wrap_aligned_alloc(size_t align, size_t n)
-{
-    allocations++;
-    return __real_aligned_alloc(align, n);
-}
 
 enum { DOCS = 24, DIM = 18, TOKENS = DOCS * 12 };
 
@@ -68,7 +36,7 @@ static void run(const char *backend)
     struct err e = ERR_INIT;
     struct engine *g;
     struct surgery s;
-    long before = 0;
+    size_t before = 0;
 
     surgery_init(&s);
     if (engine_open(&g, "tests/golden/engine/bert-new.onnx", &s, &o, &e) < 0)
@@ -77,14 +45,14 @@ static void run(const char *backend)
         d_out[i] = 0.01f * (float)(i % 7 - 3);
     for (int round = 0; round < 12; round++) {
         if (round == 2)
-            before = allocations;
+            before = allocations();
         fill(offsets, ids, round);
         assert_int_equal(engine_encode(g, &batch, out, &e), 0);
         assert_int_equal(engine_forward(g, &batch, out, &e), 0);
         assert_int_equal(engine_backward(g, d_out, &e), 0);
         assert_int_equal(engine_step(g, &step, NULL, &e), 0);
     }
-    assert_int_equal(allocations - before, 0);
+    assert_int_equal(allocations() - before, 0);
     engine_free(g);
 }
 

@@ -7,46 +7,9 @@
 
 #include <cmocka.h>
 
+#include "tests/ops/allocations.h"
 #include "tests/ops/cases.h"
 #include "trainer/learn/loss.h"
-
-void *__real_malloc(size_t);
-void *__real_calloc(size_t, size_t);
-void *__real_realloc(void *, size_t);
-void *__real_aligned_alloc(size_t, size_t);
-void *__wrap_malloc(size_t);
-void *__wrap_calloc(size_t, size_t);
-void *__wrap_realloc(void *, size_t);
-void *__wrap_aligned_alloc(size_t, size_t);
-
-static size_t calls, bytes;
-
-static void note(size_t n)
-{
-    calls++;
-    bytes += n;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    note(n);
-    return __real_malloc(n);
-}
-void *__wrap_calloc(size_t n, size_t size)
-{
-    note(n * size);
-    return __real_calloc(n, size);
-}
-void *__wrap_realloc(void *p, size_t n)
-{
-    note(n);
-    return __real_realloc(p, n);
-}
-void *__wrap_aligned_alloc(size_t align, size_t n)
-{
-    note(n);
-    return __real_aligned_alloc(align, n);
-}
 
 enum { B_MAX = 160, D = 16 };
 
@@ -84,20 +47,21 @@ static void check(const struct loss_options *o, struct backend *k, struct batch 
     const size_t grown = 2 * (size_t)B_MAX * B_MAX + (size_t)B_MAX * D + 2 * (size_t)B_MAX;
     struct err e = ERR_INIT;
     struct loss *l;
-    size_t seen;
+    size_t seen, bytes;
 
-    bytes = 0;
+    bytes = allocated_bytes();
     assert_int_equal(loss_new(&l, o, &e), 0);
-    assert_true(bytes < 512);
-    bytes = 0;
+    assert_true(allocated_bytes() - bytes < 512);
+    bytes = allocated_bytes();
     compute(l, k, b, B_MAX);
+    bytes = allocated_bytes() - bytes;
     if (bytes != grown * sizeof(float))
         fail_msg("%s, miner %s: %zu bytes instead of %zu", loss_kind_name(o->kind),
                  miner_name(o->miner), bytes, grown * sizeof(float));
-    seen = calls;
+    seen = allocations();
     for (int count = B_MAX; count > 2; count -= 6)
         compute(l, k, b, count);
-    assert_int_equal(calls, seen);
+    assert_int_equal(allocations(), seen);
     loss_free(l);
 }
 
