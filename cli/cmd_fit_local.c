@@ -193,8 +193,8 @@ static int need(const char *value, const char *option, struct err *e)
 /* What is for a run on the servers would be without effect. */
 static int check_options(const struct fit_options *o, const struct job_parameters *p, struct err *e)
 {
-    if (o->dataset || o->backbone || o->name || o->follow || o->pull || o->priority != FIT_NO_PRIORITY ||
-        o->presign >= 0 || o->min_gain > -1)
+    if (o->dataset || o->backbone || o->name || o->follow || o->pull ||
+        o->priority != FIT_NO_PRIORITY || o->presign >= 0 || o->min_gain > -1)
         return err_set(e, ERR_USAGE,
                        "fit --local: --dataset, --backbone, --name, --follow, --pull, --priority, "
                        "--presign and --min-gain are for a run on the servers");
