@@ -276,6 +276,55 @@ static void test_names(void **state)
     assert_int_equal(world_entries(f->world.work), 1 + (int)(sizeof others / sizeof others[0]) - 1);
 }
 
+/* ---- as it was written once ---- */
+
+/* Moments and parameters put aside that no other state has. */
+static void colour(struct fixture *f, struct err *e)
+{
+    struct params *p = &f->engine->params;
+
+    assert_int_equal(engine_keep(f->engine, e), 0);
+    for (size_t i = 0; i < p->trained; i++) {
+        p->param[i] += (float)(i % 5) / 8;
+        p->m[i] = (float)(i % 7) / 16;
+        p->v[i] = (float)(i % 11) / 32;
+    }
+    p->step = 7;
+    for (int i = 0; i < p->table_count; i++)
+        memset(p->tables[i].touched, 1, (size_t)p->tables[i].rows / 2);
+}
+
+/* A file of 0.1.0 is resumed from by every later version. It is never changed: another layout gets
+ * another version, and this one is still read (TRIPLINE_WRITE_GOLDEN=1 writes what is missing). */
+static void test_frozen(void **state)
+{
+    static const char golden[] = "tests/golden/checkpoints/0.1.0-bert-new.ckpt";
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    char want[SHA256_HEX], is[SHA256_HEX];
+    struct buf whole;
+
+    buf_init(&whole, 1 << 20);
+    colour(f, &e);
+    assert_int_equal(engine_digest(f->engine, want, &e), 0);
+    put(f, 7, 2);
+    if (access(golden, F_OK) < 0 && getenv("TRIPLINE_WRITE_GOLDEN")) {
+        assert_int_equal(file_read(path_of(f, 7), &whole, &e), 0);
+        assert_int_equal(file_write(golden, whole.data, whole.len, &e), 0);
+        buf_release(&whole);
+        buf_init(&whole, 1 << 20);
+    }
+    assert_int_equal(file_read(golden, &whole, &e), 0);
+    assert_int_equal(file_write(path_of(f, 7), whole.data, whole.len, &e), 0);
+    f->engine->params.param[3] += 1;
+    if (resume(f, true, &e) != 1)
+        fail_msg("%s", e.text);
+    assert_memory_equal(f->found, f->state, sizeof *f->state);
+    assert_int_equal(engine_digest(f->engine, is, &e), 0);
+    assert_string_equal(is, want);
+    buf_release(&whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +337,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fingerprint, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_frozen, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("checkpoint", tests, NULL, NULL);
