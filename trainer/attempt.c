@@ -368,7 +368,8 @@ enum attempt_outcome attempt_make(struct attempt *a, struct err *e)
 
     run_end_init(&end);
     buf_init(&a->lines.pending, (size_t)4 << 20);
-    a->uploaded[0] = a->uploaded[1] = a->upload.next = -1;
+    memset(a->uploaded, -1, sizeof a->uploaded);
+    a->upload.next = -1;
     start_status(a);
     if ((rc = clock_go(a->t->p.clock, "heartbeat", heartbeat, a, &a->heartbeat, e)) == 0)
         rc = phases(a, &end, sha256, e);

@@ -57,7 +57,8 @@ struct attempt {
     struct record_number metrics[16];
     char metric_names[16][64];
     int64_t told_ms;
-    int64_t uploaded[2]; /* steps of the newest checkpoints in S3; -1: none; the upload's task's */
+    /* Steps of its checkpoints in S3, newest first; -1: none; the upload's task's. */
+    int64_t uploaded[TRAINER_CHECKPOINTS_MAX];
     struct upload upload;
     struct lines lines;
 };

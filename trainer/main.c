@@ -56,6 +56,8 @@ static const struct conf_row rows[] = {
      "How long a log line may wait for others before they are written to S3 together."},
     {"trainer.checkpoint", CONF_DURATION, AT(checkpoint_ms), "5m", 0, DAY_MS, NULL, NULL,
      "Time between checkpoints, besides those that a job asks for; 0: only those."},
+    {"trainer.checkpoints", CONF_INT, AT(checkpoints), "2", 1, TRAINER_CHECKPOINTS_MAX, NULL, NULL,
+     "Newest checkpoints of an attempt that stay in S3; each holds the best weights so far, too."},
     {"trainer.max_attempts", CONF_INT, AT(max_attempts), "1000", 1, 1000, NULL, NULL,
      "No run gets more attempts, whatever its job says."},
     {"trainer.max_memory", CONF_SIZE, AT(max_memory_bytes), "64G", 64 << 20, TERA, NULL, NULL,

@@ -23,6 +23,7 @@ void trainer_options_init(struct trainer_options *o)
         .wait_ms = 3600000,
         .log_ms = 2000,
         .checkpoint_ms = 300000,
+        .checkpoints = 2,
         .workers = 1,
         .max_attempts = 1000,
         .max_memory_bytes = INT64_MAX,

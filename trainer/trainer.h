@@ -26,6 +26,8 @@ struct clock;
 struct metrics;
 struct trainer;
 
+enum { TRAINER_CHECKPOINTS_MAX = 16 };
+
 struct trainer_options {
     const char *prefix;  /* NULL: "tripline" */
     const char *name;    /* of this process in attempts and leases; NULL: a random one */
@@ -39,6 +41,7 @@ struct trainer_options {
     int64_t wait_ms;       /* how long a snapshot waits for ingest */
     int64_t log_ms;        /* a log line is in S3 so soon */
     int64_t checkpoint_ms; /* between checkpoints, besides those the job asks for */
+    int64_t checkpoints;   /* of an attempt that stay in S3, 1 to TRAINER_CHECKPOINTS_MAX */
     int64_t workers, threads;
     int64_t max_attempts; /* no job gets more, whatever it asks for */
     int64_t max_memory_bytes, max_time_ms;

@@ -8,6 +8,7 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,16 +50,17 @@ static int hold(const struct attempt *a, int64_t step, struct err *e)
     return err_set(e, ERR_CHILD, "%s is no regular file", from);
 }
 
-/* Only the two newest of this attempt stay in S3. */
+/* Only the newest few of this attempt stay in S3. */
 static void drop_older(struct attempt *a, int64_t step)
 {
+    size_t kept = (size_t)a->t->o.checkpoints;
     char file[KEY_FILE_MAX], key[KEY_MAX];
     struct err e = ERR_INIT;
-    int64_t old = a->uploaded[1];
+    int64_t old = a->uploaded[kept - 1];
 
     if (a->uploaded[0] == step)
         return;
-    a->uploaded[1] = a->uploaded[0];
+    memmove(a->uploaded + 1, a->uploaded, (kept - 1) * sizeof *a->uploaded);
     a->uploaded[0] = step;
     if (old < 0)
         return;

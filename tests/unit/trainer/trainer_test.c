@@ -526,6 +526,29 @@ static void a_slow_upload_stalls_nothing(void **state)
     world_close(&w);
 }
 
+static void as_many_checkpoints_as_asked_stay(void **state)
+{
+    struct world w;
+    struct node n;
+    char key[128];
+    int step;
+
+    world_open(&w, 45);
+    w.steps = 18;
+    w.checkpoints = 4;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", "");
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", 3 * MINUTE), JOB_FINISHED);
+    assert_int_equal(world_count(&w, "owners/acme/runs/r1/attempts/1/checkpoints/"), 4);
+    for (step = 9; step <= 18; step += 3) {
+        snprintf(key, sizeof key, "owners/acme/runs/r1/attempts/1/checkpoints/%020d.ckpt", step);
+        assert_true(world_has(&w, key));
+    }
+    node_stop(&n);
+    world_close(&w);
+}
+
 /* FLUSHALL: what waits is queued again, what runs goes on undisturbed. */
 static void flush_is_rebuilt(void **state)
 {
@@ -667,6 +690,7 @@ int main(void)
         cmocka_unit_test(a_lost_lease_is_no_failure),
         cmocka_unit_test(dead_workers_end_the_run),
         cmocka_unit_test(a_slow_upload_stalls_nothing),
+        cmocka_unit_test(as_many_checkpoints_as_asked_stay),
         cmocka_unit_test(flush_is_rebuilt),
         cmocka_unit_test(crash_at_every_call),
         cmocka_unit_test(chaos),

@@ -347,6 +347,8 @@ void node_start(struct node *n, struct world *w, const char *name, long crash_at
     o.sweep_ms = 10000;
     o.wait_ms = w->wait_ms;
     o.log_ms = 1000;
+    if (w->checkpoints)
+        o.checkpoints = w->checkpoints;
     ok(trainer_new(&n->trainer, &o, &p, &e), &e);
     ok(clock_go(w->clock, name, run_node, n, &n->task, &e), &e);
 }

@@ -50,6 +50,7 @@ struct world {
     int children;         /* started */
     int resumed;          /* of those that found a checkpoint */
     int64_t wait_ms;      /* for ingest; 60000 */
+    int64_t checkpoints;  /* that stay; 2 */
     uint64_t incarnation; /* of segments that are put */
 };
 
