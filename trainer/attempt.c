@@ -67,6 +67,29 @@ static void renew(struct attempt *a)
         log_event(LOG_DEBUG, "lease.lost", "owner", a->ref.owner, "run", a->ref.run, NULL);
 }
 
+/* Not an attempt that failed: nobody needs to count it. */
+static void release(struct attempt *a, const char *why)
+{
+    char key[KEY_MAX];
+    struct err e = ERR_INIT;
+    struct buf b;
+
+    if (atomic_load(&a->crashed) || atomic_load(&a->released))
+        return;
+    buf_init(&b, 4096);
+    buf_str(&b, "{\"why\":");
+    text_json(&b, why, strlen(why));
+    buf_str(&b, "}");
+    if (key_attempt_file(a->ref.owner, a->ref.run, a->n, ATTEMPT_RELEASED, key, &e) == 0 &&
+        blob_put(a->t->p.blob, key, b.data, b.len, &e) == 0)
+        atomic_store(&a->released, true);
+    else
+        log_error("attempt.release", &e, "owner", a->ref.owner, "run", a->ref.run, NULL);
+    buf_release(&b);
+}
+
+/* What a fenced attempt is in the middle of, an upload perhaps, may take longer than the next one
+ * waits for a sign of life. */
 static void heartbeat(void *arg)
 {
     struct attempt *a = arg;
@@ -80,6 +103,8 @@ static void heartbeat(void *arg)
             if (!atomic_load(&a->stopped) && attempt_look(a, &e) < 0 && !atomic_load(&a->stopped) &&
                 e.code != ERR_CANCELLED)
                 log_error("attempt.look", &e, "owner", a->ref.owner, "run", a->ref.run, NULL);
+            if (atomic_load(&a->stopped) == ERR_FENCED)
+                release(a, "another worker goes on with the run");
             next = clock_mono_ms(c) + a->t->o.heartbeat_ms;
         }
         clock_sleep_ms(c, a->t->o.heartbeat_ms < 100 ? a->t->o.heartbeat_ms : 100);
@@ -286,22 +311,10 @@ static enum attempt_outcome fail_run(struct attempt *a, struct err *e)
     return conclude(a, &end, e);
 }
 
-/* Not an attempt that failed: nobody needs to count it. */
 static void hand_over(struct attempt *a, const char *what, const char *why)
 {
-    char key[KEY_MAX];
-    struct err e = ERR_INIT;
-    struct buf b;
-
     say_end(a, what, why);
-    buf_init(&b, 4096);
-    buf_str(&b, "{\"why\":");
-    text_json(&b, why, strlen(why));
-    buf_str(&b, "}");
-    if (key_attempt_file(a->ref.owner, a->ref.run, a->n, ATTEMPT_RELEASED, key, &e) < 0 ||
-        blob_put(a->t->p.blob, key, b.data, b.len, &e) < 0)
-        log_error("attempt.release", &e, "owner", a->ref.owner, "run", a->ref.run, NULL);
-    buf_release(&b);
+    release(a, why);
 }
 
 static enum attempt_outcome crashed(struct attempt *a, struct err *e)
@@ -309,9 +322,10 @@ static enum attempt_outcome crashed(struct attempt *a, struct err *e)
     uint64_t allowed = attempt_allowed(a);
     struct job_attempts history; /* read now: earlier ones may have handed over meanwhile */
     struct err late = ERR_INIT;
+    int rc;
 
-    int rc = read_history(a, &history, &late);
-
+    atomic_store(&a->crashed, true);
+    rc = read_history(a, &history, &late);
     metric_add(a->t->m.crashes, 1, NULL);
     if (rc == 0 && history.count >= allowed) {
         err_wrap(e, "attempt %llu of %llu", (unsigned long long)history.count,

@@ -44,8 +44,10 @@ struct attempt {
     struct job_checkpoint resume[JOB_CHECKPOINTS];
     size_t resume_count;
 
-    _Atomic int stopped; /* 0, ERR_FENCED: another attempt, ERR_EXISTS: the run has ended */
-    _Atomic bool over;   /* the heartbeat may go */
+    _Atomic int stopped;   /* 0, ERR_FENCED: another attempt, ERR_EXISTS: the run has ended */
+    _Atomic bool over;     /* the heartbeat may go */
+    _Atomic bool crashed;  /* its process: it is no more handed over */
+    _Atomic bool released; /* its ATTEMPT_RELEASED is written */
     struct task *heartbeat;
 
     bool waiting; /* its turn of waiting for ingest is over */

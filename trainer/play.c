@@ -421,6 +421,8 @@ int play(struct attempt *a, struct err *e)
     else if (rc == ERR_CHILD)
         rc = stopped(&p, e);
     child_free(p.child);
+    if (rc == ERR_CHILD)
+        atomic_store(&a->crashed, true);
     sent = upload_finish(a, &late); /* also of a process that crashed: others go on from there */
     if (rc == 0 && sent < 0) {
         *e = late;

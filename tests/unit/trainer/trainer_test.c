@@ -471,6 +471,31 @@ static void a_lost_lease_is_no_failure(void **state)
     world_close(&w);
 }
 
+/* It is well, though what it sends takes longer than a lease: its heartbeat hands over. */
+static void a_slow_upload_is_no_death(void **state)
+{
+    struct world w;
+    struct node n[2];
+
+    world_open(&w, 46);
+    w.steps = 40;
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", ",\"max_attempts\":1");
+    node_start(&n[0], &w, "a", 0);
+    n[0].upload_ms = 12000; /* four leases */
+    world_run(&w, 4000);
+    n[0].frozen = true;
+    node_start(&n[1], &w, "b", 0);
+    world_run(&w, 6000);
+    assert_true(world_has(&w, "owners/acme/runs/r1/attempts/2.json"));
+    assert_true(world_has(&w, "owners/acme/runs/r1/attempts/1/" ATTEMPT_RELEASED));
+    assert_int_equal(world_until_end(&w, "r1", 2 * MINUTE), JOB_FINISHED);
+    world_check_finished(&w, "r1");
+    node_stop(&n[0]);
+    node_stop(&n[1]);
+    world_close(&w);
+}
+
 /* Its worker died with it: another attempt finds nobody alive, and says so. */
 static void dead_workers_end_the_run(void **state)
 {
@@ -688,6 +713,7 @@ int main(void)
         cmocka_unit_test(drain_hands_over),
         cmocka_unit_test(lost_lease),
         cmocka_unit_test(a_lost_lease_is_no_failure),
+        cmocka_unit_test(a_slow_upload_is_no_death),
         cmocka_unit_test(dead_workers_end_the_run),
         cmocka_unit_test(a_slow_upload_stalls_nothing),
         cmocka_unit_test(as_many_checkpoints_as_asked_stay),
