@@ -14,8 +14,8 @@
  * offset is a hint where a listing begins, so chain_find may begin at any segment that there is.
  *
  * Held by asserts in check(), at each create: a segment is reached from the begin of the chain; each
- * record of its range is in exactly one of its three lists, the right one, and in no other segment; a
- * rejected record was copied to the owner's topic first. Held by `all_taken`: each record that was
+ * record of its range is in exactly one of its three lists, the right one, and in no other segment; what
+ * is stated as missing was gone from Kafka; a rejected record was copied to the owner's topic first. Held by `all_taken`: each record that was
  * acknowledged is in a list in the end.
  */
 #ifndef N
@@ -66,21 +66,21 @@ inline check()
         fi;
         if
         :: o != f && seg[o].next ->
-            assert(((seg[o].accepted | seg[o].rejected | seg[o].missing) & (fa | fr | fm)) == 0);
-            assert(seg[o].next <= f || to <= o)
+            HOLDS(in_one_segment, ((seg[o].accepted | seg[o].rejected | seg[o].missing) & (fa | fr | fm)) == 0);
+            HOLDS(no_overlap, seg[o].next <= f || to <= o)
         :: else
         fi;
         o++
     :: else -> break
     od;
-    assert(linked);
+    HOLDS(reached, linked);
     /* what was taken behind it is still reached: a create that replaces would cut it off */
-    assert((taken & RANGE(to, N)) == 0 || seg[to].next);
-    assert((fa & ~good) == 0 && (fr & ~bad) == 0);
-    assert((fa & fm) == 0 && (fr & fm) == 0);
-    assert(((fa | fr | fm) & ~RANGE(f, to)) == 0);
-    assert(((good | bad) & RANGE(f, to) & ~(fa | fr | fm)) == 0);
-    assert((fr & ~copies) == 0);
+    HOLDS(not_cut_off, (taken & RANGE(to, N)) == 0 || seg[to].next);
+    HOLDS(nothing_else, (fa & ~good) == 0 && (fr & ~bad) == 0 && (fa & fm) == 0 && (fr & fm) == 0 &&
+        ((fa | fr | fm) & ~RANGE(f, to)) == 0);
+    HOLDS(whole_range, ((good | bad) & RANGE(f, to) & ~(fa | fr | fm)) == 0);
+    HOLDS(missing_is_gone, (fm & ~UPTO(low)) == 0);
+    HOLDS(copied_first, (fr & ~copies) == 0);
     o = 0;
     linked = false
 }
@@ -178,10 +178,15 @@ find:
 #endif
         if
         :: low > next ->
+#if defined(BUG_MISSING_TOO_MUCH)
+            missing = missing | RANGE(next, high);
+            next = high
+#else
 #if !defined(BUG_MISSING_SILENT)
             missing = missing | RANGE(next, low);
 #endif
             next = low
+#endif
         :: else
         fi;
         break

@@ -98,8 +98,8 @@ inline apply(i)
     published = published | tx[i].key;
     offset = (tx[i].offset -> tx[i].offset - 1 : offset);
     wipe(i);
-    assert(events[0] <= 1 && events[1] == 0);
-    assert(KEY_INSIDE == 0 || (events[0] == 1) == (published & 1))
+    HOLDS(one_event, events[0] <= 1 && events[1] == 0);
+    HOLDS(event_with_key, (events[0] == 1) == (published & 1))
 }
 
 active [2] proctype Publisher()

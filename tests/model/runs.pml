@@ -18,7 +18,7 @@
  * Held by asserts: an end never changes and there is one; a finished run's files and manifest are there
  * before its end, are one attempt's, and nobody writes to them afterwards; an attempt's number is one
  * worker's; the run has at most one event, and only if it is FINISHED; a cancel answers with the state
- * that won; a run for which nothing went wrong does not FAIL, nor does one to which only Redis was unkind. Held by `ends`: a run whose message was
+ * that won; a run does not FAIL if nothing went wrong, or only Redis was unkind to it. Held by `ends`: a run whose message was
  * acknowledged ends, is told if it is FINISHED, and leaves no marker. Held by `remembered`: an accepted
  * run without an end has its marker, at every moment.
  */
@@ -61,11 +61,10 @@ byte token;
 
 bool at_it[3];             /* a live worker is in an attempt */
 byte in_attempt[3];        /* which it has created */
-bool trouble;              /* something died, expired, was flushed or had no answer in time */
 bool died;                 /* a worker, its child, or an answer of S3: not only Redis */
 
-#define TROUBLE FAULT; trouble = true
-#define DEATH   TROUBLE; died = true
+#define TROUBLE FAULT
+#define DEATH   FAULT; died = true
 
 inline push()
 {
@@ -76,10 +75,9 @@ inline push()
 
 inline end_lands(state, n)
 {
-    assert(end == 0);
-    assert(state != FAILED || trouble);
-    assert(state != FAILED || died);
-    assert(state != FINISHED || (files[n] == owner_of[n] && manifest[n] == owner_of[n] && owner_of[n]));
+    HOLDS(one_end, end == 0);
+    HOLDS(not_of_redis_alone, state != FAILED || died);
+    HOLDS(whole_before_end, state != FINISHED || (files[n] == owner_of[n] && manifest[n] == owner_of[n] && owner_of[n]));
     end = state;
     end_n = n
 }
@@ -165,10 +163,14 @@ end_wait:
         create_end(CANCELLED, rc);
         if
         :: atomic { rc == PEER -> rc = 0; goto again }
+#if defined(BUG_CANCEL_ANSWERS_ITSELF)
+        :: atomic { rc == OK -> rc = CANCELLED }
+#else
         :: atomic { rc == OK -> rc = end }
+#endif
         fi;
         settle();
-        assert(rc == end); /* what it answers stays true */
+        HOLDS(cancel_answers_what_won, rc == end) /* and it stays true */
 next:
         if
         :: atomic { rc = 0; at++; taken = at }
@@ -288,8 +290,8 @@ look:
 #if defined(BUG_END_BEFORE_MANIFEST)
     create_end(FINISHED, n);
 #endif
-    atomic { assert(end != FINISHED || end_n != n || files[n] == 0); assert(owner_of[n] == me); files[n] = me }
-    atomic { assert(end != FINISHED || end_n != n || files[n] == me); assert(owner_of[n] == me); manifest[n] = me }
+    atomic { HOLDS(final, end != FINISHED || end_n != n || files[n] == 0); HOLDS(one_worker, owner_of[n] == me); files[n] = me }
+    atomic { HOLDS(final, end != FINISHED || end_n != n || files[n] == me); HOLDS(one_worker, owner_of[n] == me); manifest[n] = me }
     if
     :: atomic { n + 1 < NUMBERS && attempt[n + 1] -> released[n] = true; goto idle }
     :: atomic { true }
@@ -401,10 +403,10 @@ end_publisher:
         done -> done = false;
         tells = end == FINISHED;
         if
-        :: tells && events == 0 -> events++; assert(files[end_n] == manifest[end_n])
+        :: tells && events == 0 -> events++; HOLDS(event_is_whole, files[end_n] == manifest[end_n])
         :: else
         fi;
-        assert(events == 0 || end == FINISHED)
+        HOLDS(event_if_finished, events == 0 || end == FINISHED)
     }
         if
         :: atomic { tells -> open = false; tells = false }
