@@ -37,6 +37,14 @@ bites docs/operations.md 's/#exit-status/#exit-states/' links
 bites docs/operations.md 's#`platform/base/err.h`#`platform/base/error.h`#' links
 bites docs/operations.md 's/^| `tripline_trainer_steps_total`/| `tripline_trainer_step_total`/' names
 bites ingest/place.c 's/"chain.ahead"/"chain.behind"/' names
+bites docs/protocol.md 's/chain.pml: all_taken/chain.pml: all_given/' promises
+bites docs/protocol.md 's/`runs.pml: remembered`, //' promises
+bites docs/protocol.md 's/check_chain.c: is lost/check_chain.c: is found/' promises
+bites docs/protocol.md 's/oracle.c: nobody sent that record/oracles.c: nobody sent that record/' promises
+bites docs/protocol.md 's/`watch.c: was changed`, `watch.c: is gone`/`watch.c: was changed`/' promises
+bites docs/protocol.md 's/`unit.ingest.ingest_test.c: test_zombie_loses`/`unit\/ingest\/ingest_test.c: test_zombie_wins`/' promises
+bites docs/protocol.md 's/- gaps are\|- that topic is not read there/-/' promises
+bites docs/protocol.md '/^| `BUG_NO_SWEEP`/d' promises
 bites README.md 's/--follow --pull/--follows --pull/' commands "$bin"
 bites README.md 's/^tripline watch/tripline watched/' commands "$bin"
 bites README.md 's#^./dev up#./dev upp#' commands "$bin"
