@@ -44,7 +44,7 @@ int child_spec_check(const struct child_spec *s, struct err *e)
     if (!s->folder || s->folder[0] != '/')
         return err_set(e, ERR_USAGE, "a child needs an absolute working directory, not '%s'",
                        s->folder ? s->folder : "");
-    if (s->cpu_seconds < 0 || s->open_files < 0 || s->processes < 0)
+    if (s->cpu_seconds < 0 || s->open_files < 0 || s->processes < 0 || s->cpus < 0)
         return err_set(e, ERR_USAGE, "a child's limits cannot be negative");
     return 0;
 }

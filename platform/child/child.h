@@ -27,11 +27,14 @@ struct child;
  * may lack.
  *
  *   CHILD_CALLS    a seccomp filter: no sockets, no other process (fork, ptrace, kill, System V
- *                  memory), no namespaces or mounts, no io_uring
+ *                  memory), no modes, owners or times of files, no links, no memory that no limit
+ *                  counts, no namespaces or mounts, no io_uring
  *   CHILD_FILES    Landlock rules: its program, the shared libraries, what the spec lists
  *   CHILD_NETWORK  an empty network namespace
  *
- * no_new_privs, the limits and, for root, the loss of all capabilities hold everywhere.
+ * no_new_privs, the limits and, for root, the loss of all capabilities hold everywhere. Groups
+ * (child_exec_groups) count what the other limits don't: the kernel's memory for it, its pages of
+ * files, its share of the processors.
  */
 enum child_guard { CHILD_CALLS, CHILD_FILES, CHILD_NETWORK, CHILD_GUARDS };
 
@@ -49,12 +52,13 @@ struct child_spec {
     const char *const
         *readable; /* files and folders, NULL-terminated; NULL with `writable` NULL: */
     const char *const *writable; /* no CHILD_FILES. Folders: regular files and folders, no links */
-    uint64_t space_bytes;  /* of all that is in `writable`, looked at once a second; 0: no limit */
-    uint64_t memory_bytes; /* address space limit; 0: none */
+    uint64_t space_bytes;  /* of all that it wrote in `writable`, by a thread that looks; 0: none */
+    uint64_t memory_bytes; /* address space limit, and its group's; 0: none */
     uint64_t file_bytes;   /* largest file it may write; 0: none */
     int64_t cpu_seconds;   /* 0: none */
     int open_files;        /* 0: 256 */
-    int processes;         /* threads included; 0: no limit of its own */
+    int processes;         /* threads that it may have, by that thread and by its group; 0: none */
+    int cpus;              /* processors that it gets in a group; 0: all */
 };
 
 struct child_end {
@@ -83,6 +87,15 @@ struct child {
 /* Needs a real clock. A child dies with the thread that started it. A program that cannot be
  * started, or a guard that CHILD_REQUIRE misses, is an error of child_start (ERR_CONFIG). */
 int child_exec(struct child_port **out, struct clock *, struct err *e);
+
+/*
+ * From now on each child of a child_exec has a group of cgroup v2, with the memory, threads and
+ * processors of its spec, below the group at `path`, which is for this process alone; NULL: below
+ * this process's own, if that is delegated to it. In either case this process moves to a leaf of it
+ * if it must. What a dead process left there is removed. ERR_UNSUPPORTED: why there are none, and
+ * children are started without.
+ */
+int child_exec_groups(struct child_port *, const char *path, struct err *e);
 
 /* Tries the guard in a process of its own. 0: it holds on this host; ERR_UNSUPPORTED: why not. */
 int child_guard_try(enum child_guard g, struct err *e);

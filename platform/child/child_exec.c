@@ -22,11 +22,11 @@
 
 #define SLICE_MS   100 /* how late a stop of the clock may be noticed */
 #define READ_BYTES 65536
-#define SPACE_MS   1000 /* between looks at how much it wrote */
 
 struct exec_port {
     struct child_port port;
     struct clock *clock; /* borrowed */
+    struct groups groups;
 };
 
 struct exec_child {
@@ -38,10 +38,8 @@ struct exec_child {
     size_t pos, scanned;    /* consumed; searched for '\n' */
     bool ended;             /* reaped; `end` is valid */
     struct child_end end;
-    char **writable;      /* copies, NULL-terminated; NULL: no limit */
-    uint64_t space_bytes; /* of all in them */
-    int64_t space_ms;     /* the next look at them */
-    bool over;            /* the limit: it is killed for that */
+    struct watch *watch;         /* NULL: nothing is watched */
+    char group[CHILD_GROUP_MAX]; /* "": none */
     struct tail tail;
 };
 
@@ -165,13 +163,27 @@ static int read_report(int fd, const struct child_spec *spec, struct err *e)
                      spec->argv[0], r.step, spec->folder);
 }
 
+/* Its group goes with it; whom the kernel killed there ran out of memory. */
+static void leave_group(struct exec_child *c)
+{
+    uint64_t killed = c->group[0] ? group_remove(c->group) : 0;
+
+    c->group[0] = '\0';
+    if (killed && c->end.signalled && c->end.status == SIGKILL)
+        snprintf(c->end.why, sizeof c->end.why,
+                 "killed: out of memory (over the limit of its group)");
+}
+
 static void reap(struct exec_child *c)
 {
     siginfo_t info = {0};
+    char why[WATCH_WHY];
 
     /* While the dead leader is unreaped its number can't be given away: the rest of the group is
      * surely ours. */
     kill(-c->pid, SIGKILL);
+    watch_join(c->watch, why);
+    c->watch = NULL;
     while (waitid(P_PID, (id_t)c->pid, &info, WEXITED) < 0 && errno == EINTR)
         ;
     c->ended = true;
@@ -179,63 +191,26 @@ static void reap(struct exec_child *c)
         child_end_set(&c->end, 0, info.si_status);
     else
         child_end_set(&c->end, info.si_status, 0);
-    if (c->over)
-        snprintf(c->end.why, sizeof c->end.why, "killed: its files are over %llu bytes",
-                 (unsigned long long)c->space_bytes);
+    if (why[0])
+        snprintf(c->end.why, sizeof c->end.why, "%s", why);
+    leave_group(c);
     close_fd(&c->pidfd);
 }
 
 static void exec_child_free(struct child *child)
 {
     struct exec_child *c = (struct exec_child *)child;
-    char **at;
 
     if (!c)
         return;
     if (c->pid > 0 && !c->ended)
         reap(c);
+    leave_group(c); /* of one that was never started */
     close_fd(&c->pidfd);
     close_fd(&c->out);
     close_fd(&c->errors);
     buf_release(&c->in);
-    for (at = c->writable; at && *at; at++)
-        free(*at);
-    free(c->writable);
     free(c);
-}
-
-/* Remembers what is to be watched. */
-static int watch_space(struct exec_child *c, const struct child_spec *spec, struct err *e)
-{
-    size_t n = 0;
-
-    if (!spec->space_bytes || !spec->writable)
-        return 0;
-    while (spec->writable[n])
-        n++;
-    if (!(c->writable = calloc(n + 1, sizeof *c->writable)))
-        return err_set(e, ERR_NOMEM, "starting %s", spec->argv[0]);
-    for (n = 0; spec->writable[n]; n++)
-        if (!(c->writable[n] = strdup(spec->writable[n])))
-            return err_set(e, ERR_NOMEM, "starting %s", spec->argv[0]);
-    c->space_bytes = spec->space_bytes;
-    return 0;
-}
-
-static void look_at_space(struct exec_child *c)
-{
-    int64_t now = clock_mono_ms(c->clock);
-    uint64_t used = 0;
-    char **at;
-
-    if (!c->writable || c->ended || c->over || now < c->space_ms)
-        return;
-    for (at = c->writable; *at; at++)
-        used += space_used(*at);
-    c->over = used > c->space_bytes;
-    if (c->over)
-        kill(-c->pid, SIGKILL);
-    c->space_ms = now + SPACE_MS;
 }
 
 static int launch(struct exec_child *c, const struct child_spec *spec, struct pipes *p,
@@ -246,6 +221,8 @@ static int launch(struct exec_child *c, const struct child_spec *spec, struct pi
 
     if (sandbox_prepare(&sandbox, spec, e) < 0)
         return e->code;
+    if (c->group[0])
+        group_door(c->group, sandbox.door);
     c->pid = fork();
     if (c->pid != 0)
         sandbox_release(&sandbox);
@@ -264,12 +241,25 @@ static int launch(struct exec_child *c, const struct child_spec *spec, struct pi
     c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
     if (c->pidfd < 0)
         return err_errno(e, ERR_IO, "watching the process of %s", spec->argv[0]);
-    return 0;
+    return watch_start(&c->watch, spec, c->pid, c->pidfd, e);
+}
+
+/* Where the port has groups: what is limited otherwise too is limited for good there. */
+static int enter_group(struct exec_child *c, struct groups *groups, const struct child_spec *spec,
+                       struct err *e)
+{
+    int rc =
+        groups->path[0] && spec->policy != CHILD_OFF ? group_make(groups, spec, c->group, e) : 0;
+
+    if (rc < 0)
+        c->group[0] = '\0';
+    return rc;
 }
 
 static int exec_start(struct child_port *port, const struct child_spec *spec, struct child **out,
                       struct err *e)
 {
+    struct exec_port *own = (struct exec_port *)port;
     struct exec_child *c;
     struct pipes p;
     int rc;
@@ -280,10 +270,10 @@ static int exec_start(struct child_port *port, const struct child_spec *spec, st
     if (!c)
         return err_set(e, ERR_NOMEM, "starting %s", spec->argv[0]);
     c->child.port = port;
-    c->clock = ((struct exec_port *)port)->clock;
+    c->clock = own->clock;
     c->pidfd = c->out = c->errors = -1;
     buf_init(&c->in, CHILD_LINE_MAX + READ_BYTES);
-    if ((rc = watch_space(c, spec, e)) < 0 || (rc = pipes_open(&p, e)) < 0)
+    if ((rc = enter_group(c, &own->groups, spec, e)) < 0 || (rc = pipes_open(&p, e)) < 0)
         goto fail;
     rc = launch(c, spec, &p, e);
     c->out = p.out[0];
@@ -382,7 +372,6 @@ static bool wait_bit(struct exec_child *c, const struct patience *p, bool for_en
         {.fd = for_end ? c->pidfd : -1, .events = POLLIN}};
     int64_t left = p->until_ms - clock_mono_ms(c->clock);
 
-    look_at_space(c);
     if (left <= 0 || (!p->was_stopping && clock_stopping(c->clock)))
         return false;
     poll(fds, 3, (int)(left < SLICE_MS ? left : SLICE_MS));
@@ -471,4 +460,9 @@ int child_exec(struct child_port **out, struct clock *clock, struct err *e)
     p->clock = clock;
     *out = &p->port;
     return 0;
+}
+
+int child_exec_groups(struct child_port *port, const char *path, struct err *e)
+{
+    return groups_open(&((struct exec_port *)port)->groups, path, e);
 }

@@ -4,13 +4,17 @@
 #ifndef PLATFORM_CHILD_CHILD_INT_H
 #define PLATFORM_CHILD_CHILD_INT_H
 
+#include <stdatomic.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "platform/child/child.h"
 
 #define CHILD_LINE_MAX   ((size_t)1 << 20) /* bytes of one line of stdout */
 #define CHILD_ERRORS_MAX 16384             /* bytes of stderr that are kept */
 #define CHILD_OPEN_FILES 256               /* open files where the spec says 0 */
+#define CHILD_GROUP_MAX  512               /* bytes of a group's path */
+#define CHILD_DOOR_MAX   (CHILD_GROUP_MAX + 64)
 
 /* The last bytes of a stream. */
 struct tail {
@@ -33,6 +37,7 @@ void child_end_set(struct child_end *end, int signum, int status);
 struct sandbox {
     const struct child_spec *spec;
     char uid_map[64], gid_map[64]; /* this user, as itself, in a new user namespace */
+    char door[CHILD_DOOR_MAX];     /* of the group to join; "": none */
     char *objects;                 /* this program's shared libraries, each with its NUL */
     size_t objects_len;
 };
@@ -50,7 +55,40 @@ int guard_files(const struct sandbox *s);
 int guard_calls(void);
 
 /* Bytes that a folder's files hold on disk, a page more for each entry; a broken tree counts as far
- * as it can be read. */
-uint64_t space_used(const char *folder);
+ * as it can be read, and counting stops above `enough`. */
+uint64_t space_used(const char *folder, uint64_t enough);
+/* Of a process's open files that have no name any more. */
+uint64_t space_unlinked(pid_t pid);
+
+/*
+ * The thread beside a child: kills its process group when its files or its threads are over the
+ * limits. To be joined when the child has ended or was killed, before it is reaped.
+ */
+#define WATCH_WHY 96
+struct watch;
+int watch_start(struct watch **out, const struct child_spec *spec, pid_t pid, int pidfd,
+                struct err *e); /* *out stays as it is if nothing is to be watched */
+void watch_join(struct watch *w, char why[WATCH_WHY]); /* accepts NULL; "": it killed nobody */
+
+/*
+ * Groups of cgroup v2. One that cannot be used is ERR_UNSUPPORTED, and its path is empty then.
+ */
+struct groups {
+    char path[CHILD_GROUP_MAX]; /* children's groups are below it; "": none */
+    bool cpu;                   /* that controller is there too */
+    _Atomic unsigned made;
+};
+int groups_open(struct groups *g, const char *path, struct err *e); /* NULL: this process's own */
+int group_make(struct groups *g, const struct child_spec *spec, char path[CHILD_GROUP_MAX],
+               struct err *e);
+void group_door(const char *path, char door[CHILD_DOOR_MAX]);
+int group_join(const char *door); /* async-signal-safe; -1 with errno */
+/* Kills who is in it. How often the kernel did so before, for memory. */
+uint64_t group_remove(const char *path);
+
+/* This process's group as /proc/self/cgroup and /proc/self/mountinfo tell. */
+int group_find(const char *cgroups, const char *mounts, char path[CHILD_GROUP_MAX], struct err *e);
+/* A number of memory.events. */
+uint64_t group_count(const char *events, const char *name);
 
 #endif

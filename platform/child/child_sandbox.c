@@ -80,8 +80,6 @@ static int set_limits(const struct child_spec *p)
         return -1;
     if (cpu && limit(RLIMIT_CPU, cpu, cpu + 2) < 0) /* SIGXCPU, two seconds later SIGKILL */
         return -1;
-    if (p->processes && limit(RLIMIT_NPROC, (rlim_t)p->processes, (rlim_t)p->processes) < 0)
-        return -1;
     return 0;
 }
 
@@ -108,6 +106,9 @@ int sandbox_enter(const struct sandbox *s, const char **step)
     const struct child_spec *p = s->spec;
     bool guarded = p->policy != CHILD_OFF, all = p->policy == CHILD_REQUIRE;
 
+    *step = "joining its group";
+    if (s->door[0] && group_join(s->door) < 0)
+        return -1;
     *step = "entering its folder";
     if (chdir(p->folder) < 0)
         return -1;

@@ -1,10 +1,12 @@
 /*
  * A seccomp filter (seccomp(2)): system calls by which a process reaches another one, the network,
- * or a corner of the kernel that a training process has no use for. A refused call fails with
- * EPERM, clone3 with ENOSYS, so that the C library makes its threads by clone, whose flags a filter
- * can see.
+ * files past Landlock, memory past its limit, or a corner of the kernel that a training process has
+ * no use for. A refused call fails with EPERM, clone3 with ENOSYS, so that the C library makes its
+ * threads by clone, whose flags a filter can see; so do openat2 and every call that is newer than
+ * this list.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -25,6 +27,8 @@
 #ifdef ARCH
 
 #define X32_CALLS 0x40000000 /* x86-64's second numbering of the same calls */
+#define NEW_CALLS 452        /* Linux 6.6: what came later has not been judged, and is not there */
+#define CODE_MAX  512
 
 static const unsigned refused[] = {
     /* the network */
@@ -45,69 +49,139 @@ static const unsigned refused[] = {
     SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns, SYS_open_tree,
     SYS_move_mount, SYS_fsopen, SYS_fsmount, SYS_fspick, SYS_fsconfig, SYS_mount_setattr,
     SYS_name_to_handle_at, SYS_open_by_handle_at,
+/* what Landlock leaves open: its user's other files, by their names, and a look at who uses them */
+#ifdef SYS_open
+    SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat, SYS_inotify_init,
+    SYS_symlink, SYS_link, SYS_mknod,
+#endif
+    SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_setxattr, SYS_lsetxattr,
+    SYS_fsetxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_truncate,
+    SYS_inotify_init1, SYS_symlinkat, SYS_linkat, SYS_mknodat, SYS_ioctl,
+    /* memory that no limit counts */
+    SYS_memfd_create, 447 /* memfd_secret */,
     /* the kernel */
     SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_add_key, SYS_request_key, SYS_keyctl,
     SYS_fanotify_init, SYS_syslog, SYS_init_module, SYS_finit_module, SYS_delete_module,
     SYS_kexec_load, SYS_reboot, SYS_swapon, SYS_swapoff, SYS_acct, SYS_quotactl, SYS_sethostname,
     SYS_setdomainname, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex, SYS_clock_adjtime};
 
-#define REFUSED ((unsigned)(sizeof refused / sizeof refused[0]))
-
 /* These take a process as their first argument: only the child itself, or 0, which means it. */
-static const unsigned own_only[] = {SYS_kill, SYS_tgkill, SYS_prlimit64};
+static const unsigned own_only[] = {SYS_kill, SYS_tgkill, SYS_prlimit64, SYS_sched_setaffinity};
 
-#define OWN_ONLY ((unsigned)(sizeof own_only / sizeof own_only[0]))
+/* Refused where (argument & mask) == value. */
+static const struct rule {
+    unsigned nr, arg, mask, value;
+} rules[] = {
+    {SYS_clone, 0, CLONE_THREAD, 0}, /* another process */
+    /* a pipe's signal to whomever one likes */
+    {SYS_fcntl, 1, ~0U, F_SETOWN},
+    {SYS_fcntl, 1, ~0U, F_SETOWN_EX},
+    {SYS_fcntl, 1, ~0U, F_SETSIG},
+    /* a life after its parent's; a /proc that its parent cannot read */
+    {SYS_prctl, 0, ~0U, PR_SET_PDEATHSIG},
+    {SYS_prctl, 0, ~0U, PR_SET_DUMPABLE},
+    /* Old Landlock sees no truncation (before Linux 6.2), none sees the access mode 3. */
+    {SYS_openat, 2, O_ACCMODE | O_TRUNC, O_RDONLY | O_TRUNC},
+    {SYS_openat, 2, O_ACCMODE, O_ACCMODE},
+#ifdef SYS_open
+    {SYS_open, 1, O_ACCMODE | O_TRUNC, O_RDONLY | O_TRUNC},
+    {SYS_open, 1, O_ACCMODE, O_ACCMODE},
+#endif
+};
 
-#define LOAD(field)       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define COUNT(list)       ((unsigned)(sizeof(list) / sizeof(list)[0]))
+#define LOAD(offset)      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
+#define LOAD_NUMBER       LOAD(offsetof(struct seccomp_data, nr))
 #define JUMP(op, k, t, f) BPF_JUMP(BPF_JMP | BPF_K | BPF_##op, k, t, f)
 #define ANSWER(k)         BPF_STMT(BPF_RET | BPF_K, k)
-#define REFUSE            (SECCOMP_RET_ERRNO | EPERM)
+#define REFUSE            ANSWER(SECCOMP_RET_ERRNO | EPERM)
+#define UNKNOWN           ANSWER(SECCOMP_RET_ERRNO | ENOSYS)
+#define PASS              ANSWER(SECCOMP_RET_ALLOW)
 
-/* A call's number is loaded. One that is listed goes on with the `tail` behind all of them. */
-static unsigned compare(struct sock_filter *at, const unsigned *list, unsigned n, unsigned tail)
+struct code {
+    struct sock_filter at[CODE_MAX];
+    unsigned short n;
+};
+
+static void add(struct code *c, const struct sock_filter *steps, unsigned n)
 {
     unsigned i;
 
-    for (i = 0; i < n; i++)
-        at[i] = (struct sock_filter)JUMP(JEQ, list[i], (unsigned char)(n - 1 - i + tail), 0);
-    return n;
+    for (i = 0; i < n && c->n < CODE_MAX; i++)
+        c->at[c->n++] = steps[i];
+}
+
+/* The low half of an argument: both processors are little-endian. */
+static unsigned low_half(unsigned arg)
+{
+    return (unsigned)(offsetof(struct seccomp_data, args) + arg * sizeof(__u64));
+}
+
+static void add_begin(struct code *c)
+{
+    const struct sock_filter steps[] = {LOAD(offsetof(struct seccomp_data, arch)),
+                                        JUMP(JEQ, ARCH, 1, 0),
+                                        ANSWER(SECCOMP_RET_KILL_PROCESS),
+                                        LOAD_NUMBER,
+                                        JUMP(JGE, X32_CALLS, 0, 1),
+                                        REFUSE,
+                                        JUMP(JGE, NEW_CALLS, 2, 0),
+                                        JUMP(JEQ, SYS_openat2, 1, 0),
+                                        JUMP(JEQ, SYS_clone3, 0, 1),
+                                        UNKNOWN};
+
+    add(c, steps, COUNT(steps));
+}
+
+static void add_refused(struct code *c, unsigned nr)
+{
+    const struct sock_filter steps[] = {JUMP(JEQ, nr, 0, 1), REFUSE};
+
+    add(c, steps, COUNT(steps));
+}
+
+static void add_own_only(struct code *c, unsigned nr, unsigned pid)
+{
+    const struct sock_filter steps[] = {JUMP(JEQ, nr, 0, 5),
+                                        LOAD(low_half(0)),
+                                        JUMP(JEQ, pid, 1, 0),
+                                        JUMP(JEQ, 0, 0, 1),
+                                        PASS,
+                                        REFUSE};
+
+    add(c, steps, COUNT(steps));
+}
+
+static void add_rule(struct code *c, const struct rule *r)
+{
+    const struct sock_filter steps[] = {JUMP(JEQ, r->nr, 0, 5),
+                                        LOAD(low_half(r->arg)),
+                                        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, r->mask),
+                                        JUMP(JEQ, r->value, 0, 1),
+                                        REFUSE,
+                                        LOAD_NUMBER};
+
+    add(c, steps, COUNT(steps));
 }
 
 int guard_calls(void)
 {
-    /* Behind the comparisons: the answers. Their places are counted from the first. */
-    enum { ALLOW, CLONE3, CLONE, REFUSE_AT = CLONE + 3, OWN = REFUSE_AT + 1, TAIL = OWN + 4 };
-    const struct sock_filter tail[TAIL] = {
-        [ALLOW] = ANSWER(SECCOMP_RET_ALLOW),
-        [CLONE3] = ANSWER(SECCOMP_RET_ERRNO | ENOSYS),
-        [CLONE] = LOAD(args[0]), /* the low half: both processors are little-endian */
-        [CLONE + 1] = JUMP(JSET, CLONE_THREAD, 0, 1),
-        [CLONE + 2] = ANSWER(SECCOMP_RET_ALLOW),
-        [REFUSE_AT] = ANSWER(REFUSE),
-        [OWN] = LOAD(args[0]),
-        [OWN + 1] = JUMP(JEQ, (unsigned)getpid(), 1, 0),
-        [OWN + 2] = JUMP(JEQ, 0, 0, 1),
-        [OWN + 3] = ANSWER(SECCOMP_RET_ALLOW),
-    };
-    struct sock_filter code[8 + REFUSED + OWN_ONLY + TAIL + 1] = {
-        LOAD(arch),
-        JUMP(JEQ, ARCH, 1, 0),
-        ANSWER(SECCOMP_RET_KILL_PROCESS),
-        LOAD(nr),
-        JUMP(JGE, X32_CALLS, 0, 1),
-        ANSWER(REFUSE),
-        JUMP(JEQ, SYS_clone3, REFUSED + OWN_ONLY + 1 + CLONE3, 0),
-        JUMP(JEQ, SYS_clone, REFUSED + OWN_ONLY + CLONE, 0),
-    };
-    struct sock_fprog program = {.filter = code};
-    unsigned n = 8, i;
+    const struct sock_filter end = PASS;
+    struct code c = {.n = 0};
+    struct sock_fprog program = {.filter = c.at};
+    unsigned i;
 
-    n += compare(code + n, refused, REFUSED, OWN_ONLY + REFUSE_AT);
-    n += compare(code + n, own_only, OWN_ONLY, OWN);
-    for (i = 0; i < TAIL; i++)
-        code[n++] = tail[i];
-    code[n++] = (struct sock_filter)ANSWER(REFUSE);
-    program.len = (unsigned short)n;
+    _Static_assert(11 + 2 * COUNT(refused) + 6 * (COUNT(own_only) + COUNT(rules)) < CODE_MAX,
+                   "the filter fits");
+    add_begin(&c);
+    for (i = 0; i < COUNT(refused); i++)
+        add_refused(&c, refused[i]);
+    for (i = 0; i < COUNT(own_only); i++)
+        add_own_only(&c, own_only[i], (unsigned)getpid());
+    for (i = 0; i < COUNT(rules); i++)
+        add_rule(&c, &rules[i]);
+    add(&c, &end, 1);
+    program.len = c.n;
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
 }
 

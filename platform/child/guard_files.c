@@ -1,12 +1,15 @@
 /*
  * Landlock rules (landlock(7)): whatever is not listed can be neither read, written nor run, by
- * whatever name or link. Names and sizes stay visible: Landlock does not cover stat(2).
+ * whatever name or link; newer kernels also refuse TCP, and signals to others. Names and sizes stay
+ * visible, modes and times can be set: Landlock does not cover stat(2) and chmod(2), but
+ * guard_calls refuses the latter.
  *
  * In what it may write to, it can make regular files and folders, and nothing else: a link there
  * might lead its parent astray.
  */
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -21,6 +24,13 @@
 #ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
 #define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)
 #endif
+
+/* A ruleset as Linux 6.12 knows it: headers are older. */
+struct ruleset {
+    __u64 files;
+    __u64 network; /* version 4: TCP to bind, to connect */
+    __u64 scoped;  /* version 6: abstract Unix sockets, signals, of processes outside */
+};
 
 #define READ_FILE  (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE)
 #define READ       (READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
@@ -104,15 +114,22 @@ int guard_files(const struct sandbox *s)
 {
     int version =
         (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    struct landlock_ruleset_attr attr = {.handled_access_fs = rights_of(version)};
+    struct ruleset attr = {
+        .files = rights_of(version),
+        .network = 3,
+        .scoped = 3,
+    };
+    size_t size = version >= 6   ? sizeof attr
+                  : version >= 4 ? offsetof(struct ruleset, scoped)
+                                 : offsetof(struct ruleset, network);
     int ruleset, rc;
 
     if (version < 0)
         return -1;
-    ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
+    ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
     if (ruleset < 0)
         return -1;
-    rc = allow_all(ruleset, s, attr.handled_access_fs);
+    rc = allow_all(ruleset, s, attr.files);
     if (rc == 0)
         rc = (int)syscall(SYS_landlock_restrict_self, ruleset, 0);
     close(ruleset);

@@ -8,37 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "platform/base/file.h"
 #include "platform/clock/clock.h"
-
-/* A sanitizer's shadow memory needs more address space than any limit leaves. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SHADOWED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SHADOWED
-#endif
-#endif
-
-#define LONG_MS 20000 /* far more than anything here takes */
-
-struct world {
-    struct clock *clock;
-    struct child_port *port;
-    bool simulated;
-};
+#include "world.h"
 
 /* The scripted twin understands the words of child_player.c that make sense without a process. */
 static int play(void *arg, struct child *self, const struct child_spec *spec)
@@ -69,100 +46,30 @@ static int play(void *arg, struct child *self, const struct child_spec *spec)
     return 0;
 }
 
-static int setup(void **state, bool simulated, bool real)
+static int setup(void **state, bool simulated)
 {
     struct world *w = calloc(1, sizeof *w);
     struct err e = ERR_INIT;
     int rc = simulated ? clock_sim(&w->clock, 5, &e) : clock_real(&w->clock, &e);
 
-    if (rc == 0 && real)
-        rc = child_exec(&w->port, w->clock, &e);
-    else if (rc == 0)
+    if (rc == 0)
         rc = child_mem(&w->port, w->clock, play, w->clock, &e);
     w->simulated = simulated;
     *state = w;
     return rc;
 }
 
-static int setup_exec(void **state)
-{
-    return setup(state, false, true);
-}
-
 static int setup_mem(void **state)
 {
-    return setup(state, false, false);
+    return setup(state, false);
 }
 
 static int setup_mem_sim(void **state)
 {
-    return setup(state, true, false);
+    return setup(state, true);
 }
 
-static int teardown(void **state)
-{
-    struct world *w = *state;
-
-    child_port_free(w->port);
-    clock_free(w->clock);
-    free(w);
-    return 0;
-}
-
-#ifdef SHADOWED
-#define POLICY CHILD_OFF /* at its end a sanitizer does what the guards forbid */
-#else
-#define POLICY CHILD_BEST
-#endif
-
-#define SPEC(...)                                                                                  \
-    {                                                                                              \
-        .argv = (const char *const[]){PLAYER, __VA_ARGS__, NULL}, .folder = "/", .policy = POLICY  \
-    }
-
-static struct child *start(struct world *w, const struct child_spec *spec)
-{
-    struct err e = ERR_INIT;
-    struct child *c = NULL;
-
-    if (child_start(w->port, spec, &c, &e) < 0)
-        fail_msg("%s", e.text);
-    return c;
-}
-
-static void expect_line(struct child *c, const char *want)
-{
-    struct err e = ERR_INIT;
-    struct buf line;
-
-    buf_init(&line, 1 << 20);
-    if (child_read(c, LONG_MS, &line, &e) != 1)
-        fail_msg("no line, but %s", e.text);
-    assert_string_equal(line.data, want);
-    buf_release(&line);
-}
-
-static void expect_no_more(struct child *c)
-{
-    struct err e = ERR_INIT;
-    struct buf line;
-
-    buf_init(&line, 1 << 20);
-    assert_int_equal(child_read(c, LONG_MS, &line, &e), ERR_NOT_FOUND);
-    assert_int_equal(child_read(c, 0, &line, &e), ERR_NOT_FOUND);
-    buf_release(&line);
-}
-
-static struct child_end expect_end(struct child *c)
-{
-    struct err e = ERR_INIT;
-    struct child_end end = {0}, again = {0};
-
-    assert_int_equal(child_wait(c, LONG_MS, &end, &e), 1);
-    assert_int_equal(child_wait(c, 0, &again, &e), 1);
-    assert_int_equal(again.status, end.status);
-    return end;
-}
+#define SPEC(...) WORLD_SPEC(PLAYER, __VA_ARGS__)
 
 static void lines_then_an_exit_status(void **state)
 {
@@ -420,7 +327,7 @@ static void limits_hold(void **state)
     struct child *c;
     struct child_end end;
 
-#ifndef SHADOWED
+#ifndef WORLD_SHADOWED
     spec.memory_bytes = (uint64_t)1 << 30;
     c = start(*state, &spec);
     expect_line(c, "eaten");
@@ -465,215 +372,12 @@ static void the_group_dies_together(void **state)
     }
 }
 
-/* The guards: what a child may not do with them, it may without. */
-
-static bool holds(enum child_guard g)
-{
-    struct err e = ERR_INIT;
-    int rc = child_guard_try(g, &e);
-
-    assert_non_null(child_guard_name(g));
-#ifdef SHADOWED
-    rc = ERR_UNSUPPORTED;
-    snprintf(e.text, sizeof e.text, "a sanitizer does what it forbids");
-#endif
-    if (rc == 0)
-        return true;
-    assert_int_equal(rc, ERR_UNSUPPORTED);
-    print_message("no guard of %s here: %s\n", child_guard_name(g), e.text);
-    return false;
-}
-
-static void expect(struct world *w, struct child_spec spec, enum child_policy policy,
-                   const char *line)
-{
-    struct child *c;
-
-    spec.policy = policy;
-    c = start(w, &spec);
-    expect_line(c, line);
-    child_free(c);
-}
-
-static void expect_other_network(struct world *w)
-{
-    struct child_spec where = SPEC("netns");
-    char here[64] = "";
-    struct err e = ERR_INIT;
-    struct child *c;
-    struct buf line;
-
-    assert_true(readlink("/proc/self/ns/net", here, sizeof here - 1) > 0);
-    expect(w, where, CHILD_OFF, here);
-    c = start(w, &where);
-    buf_init(&line, 100);
-    assert_int_equal(child_read(c, LONG_MS, &line, &e), 1);
-    assert_non_null(strstr(line.data, "net:["));
-    assert_string_not_equal(line.data, here);
-    buf_release(&line);
-    child_free(c);
-}
-
-static void no_network(void **state)
-{
-    struct child_spec spec = SPEC("net");
-
-    if (holds(CHILD_CALLS))
-        expect(*state, spec, CHILD_BEST, "net Operation not permitted");
-    expect(*state, spec, CHILD_OFF, "net done");
-    if (holds(CHILD_NETWORK))
-        expect_other_network(*state);
-}
-
-static void no_other_process(void **state)
-{
-    static const struct {
-        const char *word, *with, *without;
-    } tries[] = {{"fork", "fork Operation not permitted", "fork 50 times"},
-                 {"term", "term Operation not permitted", "term done"},
-                 {"threads", "threads 8", "threads 8"}};
-    bool calls = holds(CHILD_CALLS);
-    size_t i;
-
-    for (i = 0; i < sizeof tries / sizeof tries[0]; i++) {
-        struct child_spec spec = SPEC(tries[i].word);
-
-        expect(*state, spec, CHILD_OFF, tries[i].without);
-        if (calls)
-            expect(*state, spec, CHILD_BEST, tries[i].with);
-    }
-}
-
-/* A parent that isn't dumpable shows its environment to nobody, and still can be left. */
-static void a_parent_can_hide(void **state)
-{
-    struct child_spec spy = SPEC("spy");
-
-    if (!holds(CHILD_CALLS)) /* with a sanitizer root's child keeps root's powers */
-        skip();
-    assert_int_equal(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), 0);
-    expect(*state, spy, CHILD_BEST, "spy Permission denied");
-    expect(*state, spy, CHILD_OFF, geteuid() == 0 ? "spy done" : "spy Permission denied");
-    if (holds(CHILD_NETWORK))
-        expect_other_network(*state);
-    assert_int_equal(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), 0);
-    expect(*state, spy, CHILD_OFF, "spy done");
-}
-
-/* A folder with `in` and `out`, and what a child that may read the one and write the other does. */
-static void only_its_files(void **state)
-{
-    static const struct {
-        const char *word, *with, *without;
-    } tries[] = {{"read:%s/in/a", "read done", "read done"},
-                 {"write:%s/in/a", "write Permission denied", "write done"},
-                 {"write:%s/in/new", "write Permission denied", "write done"},
-                 {"write:%s/new", "write Permission denied", "write done"},
-                 {"read:%s/secret", "read Permission denied", "read done"},
-                 {"write:%s/out/a", "write done", "write done"},
-                 {"read:%s/out/a", "read done", "read done"},
-                 {"link:%s/out/link", "link Permission denied", "link done"},
-                 {"read:/etc/passwd", "read Permission denied", "read done"},
-                 {"spy", "spy Permission denied", "spy done"}};
-    char folder[] = "/tmp/child-test-XXXXXX", in[64], out[64], file[80], word[128];
-    const char *readable[] = {in, NULL}, *writable[] = {out, NULL};
-    struct err e = ERR_INIT;
-    bool files = holds(CHILD_FILES);
-    size_t i;
-
-    assert_non_null(mkdtemp(folder));
-    snprintf(in, sizeof in, "%s/in", folder);
-    snprintf(out, sizeof out, "%s/out", folder);
-    assert_int_equal(file_mkdirs(in, &e), 0);
-    assert_int_equal(file_mkdirs(out, &e), 0);
-    snprintf(file, sizeof file, "%s/a", in);
-    assert_int_equal(file_write(file, "a", 1, &e), 0);
-    snprintf(file, sizeof file, "%s/secret", folder);
-    assert_int_equal(file_write(file, "s", 1, &e), 0);
-    for (i = 0; i < sizeof tries / sizeof tries[0]; i++) {
-        struct child_spec spec = SPEC(word);
-
-        snprintf(word, sizeof word, tries[i].word, folder);
-        spec.readable = readable;
-        spec.writable = writable;
-        if (files)
-            expect(*state, spec, CHILD_REQUIRE, tries[i].with);
-        expect(*state, spec, CHILD_OFF, tries[i].without);
-    }
-    assert_int_equal(file_remove_tree(folder, &e), 0);
-}
-
-/* In a process of its own, on a host that has no Landlock: 0 when all goes as it should. */
-static int on_a_poorer_host(struct world *w)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_landlock_create_ruleset, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-    struct sock_fprog program = {sizeof code / sizeof code[0], code};
-    struct child_spec spec = SPEC("say:x");
-    struct err e = ERR_INIT;
-    struct child *c = NULL;
-    int rc;
-
-    spec.writable = (const char *const[]){"/tmp", NULL};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-        return 77;
-    if (child_guard_try(CHILD_FILES, &e) != ERR_UNSUPPORTED || !strstr(e.text, "Landlock"))
-        return 1;
-    spec.policy = CHILD_REQUIRE;
-    if (child_start(w->port, &spec, &c, &e) != ERR_CONFIG || !strstr(e.text, "Landlock"))
-        return 2;
-    spec.policy = POLICY;
-    rc = child_start(w->port, &spec, &c, &e);
-    child_free(c);
-    return rc < 0 ? 3 : 0;
-}
-
-static void what_is_required_must_be_there(void **state)
-{
-    pid_t pid = fork();
-    int status = 0;
-
-    if (pid == 0)
-        _exit(on_a_poorer_host(*state));
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == 77)
-        skip();
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-static void its_folder_has_a_limit(void **state)
-{
-    char folder[] = "/tmp/child-test-XXXXXX", word[64];
-    const char *writable[] = {folder, NULL};
-    struct child_spec spec = SPEC(word);
-    struct err e = ERR_INIT;
-    struct child_end end;
-    struct child *c;
-
-    assert_non_null(mkdtemp(folder));
-    snprintf(word, sizeof word, "fill:%s", folder);
-    spec.writable = writable;
-    spec.space_bytes = 1 << 20;
-    spec.file_bytes = 1 << 20; /* no single file reaches it */
-    c = start(*state, &spec);
-    end = expect_end(c);
-    assert_int_equal(end.status, SIGKILL);
-    assert_string_equal(end.why, "killed: its files are over 1048576 bytes");
-    child_free(c);
-    assert_int_equal(file_remove_tree(folder, &e), 0);
-}
-
 /* The last 16 KiB, from the beginning of a line. */
 static void complaints_are_bounded(void **state)
 {
     char word[1100] = "cry:";
     const char *argv[60] = {PLAYER};
-    struct child_spec spec = {.argv = argv, .folder = "/", .policy = POLICY};
+    struct child_spec spec = {.argv = argv, .folder = "/", .policy = WORLD_POLICY};
     struct child *c;
     struct buf tail;
     int i;
@@ -695,14 +399,14 @@ static void complaints_are_bounded(void **state)
 }
 
 #define ALL(test)                                                                                  \
-    {#test " (exec)", test, setup_exec, teardown, NULL},                                           \
-        {#test " (mem)", test, setup_mem, teardown, NULL},                                         \
+    {#test " (exec)", test, world_real, world_free, NULL},                                         \
+        {#test " (mem)", test, setup_mem, world_free, NULL},                                       \
     {                                                                                              \
-#test " (mem, simulated)", test, setup_mem_sim, teardown, NULL                             \
+#test " (mem, simulated)", test, setup_mem_sim, world_free, NULL                           \
     }
 #define REAL(test)                                                                                 \
     {                                                                                              \
-#test, test, setup_exec, teardown, NULL                                                    \
+#test, test, world_real, world_free, NULL                                                  \
     }
 
 int main(void)
@@ -724,12 +428,6 @@ int main(void)
         REAL(waiting_also_reads),
         REAL(limits_hold),
         REAL(the_group_dies_together),
-        REAL(no_network),
-        REAL(no_other_process),
-        REAL(a_parent_can_hide),
-        REAL(only_its_files),
-        REAL(what_is_required_must_be_there),
-        REAL(its_folder_has_a_limit),
         REAL(complaints_are_bounded),
     };
 
