@@ -1,7 +1,7 @@
 #!/bin/bash
 # chaos.sh [--minutes N] [--seed S] [--defect NAME]: real servers and the built programs, killed, stopped
-# and starved for N minutes (5); then every acknowledged record and job is accounted for. The same seed is the
-# same schedule of faults. Exit 1: a violation, whose log and folder stay.
+# and starved for N minutes (5); then every acknowledged record and job is accounted for. Exit 1: a violation,
+# whose log and folder stay.
 # --defect: the programs have a planted defect (ingest.forgets, publish.again), which must be found.
 # TRIPLINE_CHAOS_BUILD names a build that is there already.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -10,6 +10,12 @@ if [ -z "$build" ]; then
     build=$ROOT/build
     "$ROOT/scripts/setup.sh"
     "$ROOT/scripts/build.sh" chaos
+fi
+
+# A full disk is a small file system: who may not mount one does so in a namespace of his own.
+space=(unshare --user --map-current-user --keep-caps --mount)
+if [ "$(id -u)" != 0 ] && [ -z "${TRIPLINE_CHAOS_SPACE:-}" ] && "${space[@]}" true 2>/dev/null; then
+    TRIPLINE_CHAOS_BUILD=$build TRIPLINE_CHAOS_SPACE=1 exec "${space[@]}" "$0" "$@"
 fi
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/tripline-chaos-XXXXXX")

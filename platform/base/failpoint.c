@@ -1,19 +1,22 @@
 #include "platform/base/failpoint.h"
 
 #include <signal.h>
-#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+/* A rename has one winner, so one process dies for one file, however many pass at once. */
 void failpoint_pass(const char *name)
 {
-    static atomic_long passed;
-    const char *armed = getenv("TRIPLINE_FAILPOINT");
-    size_t n = strlen(name);
+    const char *folder = getenv("TRIPLINE_FAILPOINT_FOLDER");
+    char armed[400], taken[400];
 
-    if (!armed || strncmp(armed, name, n) != 0 || armed[n] != ':')
+    if (!folder)
         return;
-    if (atomic_fetch_add(&passed, 1) + 1 == strtol(armed + n + 1, NULL, 10))
+    snprintf(armed, sizeof armed, "%s/%s", folder, name);
+    snprintf(taken, sizeof taken, "%s/%ld", folder, (long)getpid());
+    if (rename(armed, taken) == 0)
         raise(SIGKILL);
 }
 

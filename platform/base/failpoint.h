@@ -3,8 +3,8 @@
  * that show that a test bites. Only the programs of tests/chaos are built with
  * TRIPLINE_FAILPOINTS; in every other build both macros are nothing.
  *
- *   TRIPLINE_FAILPOINT=name:count   SIGKILL when FAILPOINT("name") is passed for the count-th
- *                                   time, from 1
+ *   TRIPLINE_FAILPOINT_FOLDER=dir   SIGKILL to the first that passes FAILPOINT("name") while
+ *                                   there is a file dir/name; it is then called dir/PID
  *   TRIPLINE_DEFECT=name            DEFECT("name") is true
  *
  * What a kill leaves behind is what the other processes have to live with, so a name says what

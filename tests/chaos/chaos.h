@@ -4,8 +4,8 @@
  *
  *   servers.c  Kafka, S3, Redis of this run, and their deaths     topics.c  Kafka's administration
  *   procs.c    our programs and who supervises them               proxy.c   before S3
- *   load.c     documents and jobs, and what was acknowledged      faults.c  the schedule
- *   oracle.c, oracle_runs.c  what must be true at the end         main.c    from begin to end
+ *   load.c     documents and jobs, and what was acknowledged      faults*.c the faults, and which
+ * is next oracle*.c  what must be true at the end                       main.c    from begin to end
  *
  * Only processes that this program started, and those whose id and start time servers.sh wrote into
  * this run's folder, are ever signalled. All but load.c and proxy.c belongs to the main thread.
@@ -66,8 +66,7 @@ void servers_stop(void);
 bool command_ended(pid_t pid, const char *what);
 void command_run(const char *const *argv); /* and waits; its output goes to folder/commands.log */
 
-/* --- topics.c: false and nothing said when the broker does not answer; they may be tried again --
- */
+/* --- topics.c: false when the broker does not answer; they may be tried again ---------------- */
 bool topic_create(const char *dataset, int partitions);
 bool topic_delete(const char *dataset);
 bool topic_grow(const char *dataset, int partitions);
@@ -77,12 +76,11 @@ enum role { INGEST, TRAINER, PUBLISHER, ROLES };
 struct proc {
     const char *name;
     enum role role;
-    bool second;  /* of the other deployment: started only by a fault */
-    bool limited; /* RLIMIT_FSIZE stands in for a full disk */
-    pid_t pid;    /* 0: not running */
+    bool second; /* of the other deployment: started only by a fault, passes no failpoint */
+    FILE *log;   /* a pipe; NULL: a file of its own */
+    pid_t pid;   /* 0: not running */
     bool wanted, draining, killed;
     int64_t start_at_ms;
-    char armed[64];   /* failpoint:count of this life */
     int lives, exits; /* exits: by itself, with a status that isn't 0 */
 };
 enum { PROCS = 8 };
@@ -90,16 +88,17 @@ extern struct proc procs[PROCS];
 void procs_start(void); /* all but the second deployment's */
 void procs_tick(void);  /* takes note of deaths, starts what is wanted */
 void proc_kill(struct proc *p);
-void proc_arm(struct proc *p, const char *failpoint, int count); /* kill; the next life has it */
 pid_t child_of(pid_t parent);
 void procs_drain(void); /* all end by SIGTERM, for good */
 void procs_kill(void);
 long failpoint_deaths(const char *name);
+const char *path_of_failpoint(const char *name); /* a file there: it lies in wait */
 
 /* --- load.c --------------------------------------------------------------------------------- */
 void load_start(void);
 void load_stop(void);                /* and waits for the last answers */
-void load_hold(int stream, bool on); /* on: returns when nothing of it is under way */
+void load_hold(int stream, bool on); /* on: nothing more of it is sent */
+bool load_is_held(void);             /* nothing is under way of what was held last */
 void load_new_life(int stream);      /* while held */
 size_t load_awaits(int stream);      /* acknowledged in this life and not in S3 yet */
 int load_stream(const char *dataset, int partitions); /* its number */
@@ -109,9 +108,11 @@ struct asked *load_jobs(size_t *n);
 size_t load_open_jobs(void); /* acknowledged and without an end */
 
 /* --- faults.c ------------------------------------------------------------------------------- */
-void faults_plan(void);
-void faults_tick(bool stop); /* stop: begins no new one */
+/* late: only what took effect less often than it must; stop: begins none. */
+void faults_tick(bool late, bool stop);
 bool faults_over(void);
+bool faults_enough(void);     /* each kind took effect as often as it must */
+int64_t faults_more_ms(void); /* how long that may be waited for */
 void faults_print(FILE *to);
 bool disk_set_up(void); /* a small file system for one trainer; false: RLIMIT_FSIZE instead */
 void disk_take_down(void);

@@ -6,7 +6,7 @@ root=${1:?the root of the tree}
 bin=${2:?the folder of the programs}
 cd "$root"
 code=$(grep -rhoE 'FAILPOINT\("[a-z.]+"\)' ingest trainer publisher | grep -oE '[a-z]+\.[a-z]+' | sort)
-plan=$(grep -oE '\{"[a-z]+\.[a-z]+", (INGEST|TRAINER|PUBLISHER)\}' tests/chaos/faults.c | grep -oE '[a-z]+\.[a-z]+' | sort)
+plan=$(sed -n '/ failpoints\[\] = {/,/^};/p' tests/chaos/faults_procs.c | grep -oE '[a-z]+\.[a-z]+' | sort)
 page=$(sed -n '/^Failpoints/,/^$/p' docs/development.md | grep -oE '`[a-z]+\.[a-z]+`' | tr -d '`' | sort)
 bad=0
 same() { # same WHAT A B
@@ -16,7 +16,7 @@ same() { # same WHAT A B
         bad=1
     fi
 }
-same "tests/chaos/faults.c" "$code" "$plan"
+same "tests/chaos/faults_procs.c" "$code" "$plan"
 same "docs/development.md" "$code" "$page"
 for program in ingest trainer publisher; do
     [ -x "$bin/tripline-$program" ] && [ -x "$bin/chaos-$program" ] || { echo "the programs are not built"; exit 77; }

@@ -25,12 +25,11 @@ static struct {
     struct task *documents, *jobs;
     atomic_bool stop;
 
-    pthread_mutex_t lock; /* the lists; `held`, `busy` */
-    pthread_cond_t changed;
+    pthread_mutex_t lock; /* the lists, `held` to `renew` */
     struct sent *sent;
     size_t sent_count, sent_room;
     bool held[STREAMS_MAX];
-    int busy;                      /* the stream that is being sent to; -1: none */
+    int settle;                    /* turns that flush, until what was held is not under way */
     bool renew;                    /* another producer, please: a topic of this one is gone */
     struct bus_producer *producer; /* the document thread's, as the next two */
     uint64_t number;
@@ -40,7 +39,7 @@ static struct {
     size_t asked_count, open;
     struct oracle eyes;
     atomic_int answer; /* of the last job message: 1 acknowledged, -1 not */
-} load = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .busy = -1};
+} load = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- documents ------------------------------------------------------------------------------- */
 
@@ -78,13 +77,12 @@ static void *remember(const struct bus_message *m, int stream, enum sent_kind ki
     return (void *)n;
 }
 
-/* Documents, tombstones, seals; records that will be rejected only where no topic is re-created,
- * since a rejected one leaves its offset alone. */
+/* Documents, tombstones, seals, records that will be rejected. */
 static void send_one(int stream)
 {
     const struct bus_header seal = {HEADER_CONTROL, CONTROL_SEAL, strlen(CONTROL_SEAL)};
     uint64_t n = load.number++, what = draw(chaos.seed ^ 0x6c6f6164, n) % 100;
-    bool bad = what < 5 && stream != 1, tombstone = what >= 5 && what < 8, is_seal = what == 8;
+    bool bad = what < 5, tombstone = what >= 5 && what < 8, is_seal = what == 8;
     char topic[KEY_MAX], key[40], value[200];
     struct bus_message m = {.topic = topic, .partition = -1, .key = key, .value = value};
     struct err e = ERR_INIT;
@@ -136,37 +134,34 @@ static void producer_open(void)
         die("a producer: %s", e.text);
 }
 
-/* Takes the stream unless it is held; a hold waits until `busy` is another. */
+/* Unless it is held. */
 static bool take(int stream)
 {
     bool taken;
 
     pthread_mutex_lock(&load.lock);
     taken = !load.held[stream];
-    load.busy = taken ? stream : -1;
     pthread_mutex_unlock(&load.lock);
     return taken;
 }
 
 static void let_go(void)
 {
-    bool waits = false, renew;
+    bool settle, renew;
     struct err e = ERR_INIT;
-    int i;
 
     pthread_mutex_lock(&load.lock);
-    for (i = 0; i < chaos.stream_count; i++)
-        waits |= load.held[i];
+    settle = load.settle > 0;
     renew = load.renew;
     load.renew = false;
     pthread_mutex_unlock(&load.lock);
-    if (waits || renew)
+    if (settle || renew)
         (void)bus_flush(load.producer, FLUSH_MS, &e);
     if (renew)
         producer_open();
     pthread_mutex_lock(&load.lock);
-    load.busy = -1;
-    pthread_cond_broadcast(&load.changed);
+    if (load.settle)
+        load.settle--;
     pthread_mutex_unlock(&load.lock);
 }
 
@@ -193,14 +188,19 @@ void load_hold(int stream, bool on)
 {
     pthread_mutex_lock(&load.lock);
     load.held[stream] = on;
+    if (on) /* the turn that is on now, and one that began after the hold */
+        load.settle = 2;
     pthread_mutex_unlock(&load.lock);
-    if (!on)
-        return;
-    /* two turns of the sender: the second began after the hold, and flushed */
+}
+
+bool load_is_held(void)
+{
+    bool is;
+
     pthread_mutex_lock(&load.lock);
-    pthread_cond_wait(&load.changed, &load.lock);
-    pthread_cond_wait(&load.changed, &load.lock);
+    is = load.settle == 0;
     pthread_mutex_unlock(&load.lock);
+    return is;
 }
 
 void load_new_life(int stream)

@@ -10,7 +10,7 @@
 #include "platform/base/text.h"
 #include "tests/chaos/chaos.h"
 
-enum { TICK_MS = 50, LOOK_MS = 1500, QUIET_MS = 180000, FAULTS_END_MS = 120000 };
+enum { TICK_MS = 50, LOOK_MS = 1500, STUCK_MS = 180000, FAULTS_END_MS = 180000 };
 
 struct chaos chaos = {.minutes = 5};
 
@@ -172,7 +172,8 @@ static void begin(void)
                                    .streams = chaos.streams};
     prepare();
     disk_set_up();
-    faults_plan();
+    if (file_mkdirs(path_of("failpoints"), &e) < 0)
+        die("%s", e.text);
     chaos.start_ms = now_ms();
     procs_start();
     load_start();
@@ -186,8 +187,12 @@ static bool stream_reached(int i, struct err *e)
     int64_t low, high;
     int p, count;
 
+    if (oracle_read(&chaos.oracle, i, e) < 0)
+        return false;
+    if (chaos.streams[i].deleted)
+        return true;
     if (topic_docs(&chaos.keys, OWNER, chaos.streams[i].dataset, topic, e) < 0 ||
-        bus_partitions(chaos.bus, topic, &count, e) < 0 || oracle_read(&chaos.oracle, i, e) < 0)
+        bus_partitions(chaos.bus, topic, &count, e) < 0)
         return false;
     for (p = 0; p < count; p++)
         if (bus_watermarks(chaos.bus, topic, p, &low, &high, e) < 0 ||
@@ -203,50 +208,56 @@ static bool stream_reached(int i, struct err *e)
     return true;
 }
 
-static int stop_listing(void *arg, const char *key, uint64_t size)
+static int count_marker(void *arg, const char *key, uint64_t size)
 {
-    snprintf(arg, 200, "%s", key);
-    return 1;
+    ++*(size_t *)arg;
+    return 0;
 }
 
-static bool is_quiet(struct err *e)
+/* What is left to do, and what was done: any change is progress. */
+struct work {
+    size_t runs, markers, streams, segments, records;
+};
+
+static int look_at_work(struct work *w, struct err *e)
 {
-    char marker[200];
     int i, rc;
 
-    if (load_open_jobs()) {
-        err_set(e, ERR_TIMEOUT, "%zu runs have no end", load_open_jobs());
-        return false;
-    }
-    if ((rc = blob_list(chaos.blob, KEYS_OPEN_PREFIX, NULL, stop_listing, marker, e)) != 0) {
-        if (rc > 0)
-            err_set(e, ERR_TIMEOUT, "the marker %s is still there", marker);
-        return false;
-    }
+    *w = (struct work){.runs = load_open_jobs()};
+    if ((rc = blob_list(chaos.blob, KEYS_OPEN_PREFIX, NULL, count_marker, &w->markers, e)) < 0)
+        return rc;
+    if (w->markers)
+        err_set(e, ERR_TIMEOUT, "%zu runs have no end, %zu a marker", w->runs, w->markers);
     for (i = 0; i < chaos.stream_count; i++)
-        if (!stream_reached(i, e))
-            return false;
-    return true;
+        w->streams += !stream_reached(i, e);
+    w->segments = chaos.oracle.tally.segments;
+    w->records = chaos.oracle.count;
+    return 0;
 }
 
 /* All servers and programs run, and nothing new comes: what was begun must come to an end. */
 static void await_quiet(void)
 {
-    int64_t until = now_ms() + QUIET_MS, look = 0;
+    int64_t until = now_ms() + STUCK_MS, look = 0;
+    struct work now, before = {0};
     struct err e = ERR_INIT;
     bool quiet = false;
 
     while (!quiet && now_ms() < until) {
         procs_tick();
-        if (now_ms() >= look) {
-            quiet = is_quiet(&e);
-            look = now_ms() + LOOK_MS;
+        if (now_ms() >= look && look_at_work(&now, &e) == 0) {
+            quiet = !now.runs && !now.markers && !now.streams;
+            if (memcmp(&now, &before, sizeof now) != 0)
+                until = now_ms() + STUCK_MS;
+            before = now;
         }
+        if (now_ms() >= look)
+            look = now_ms() + LOOK_MS;
         clock_sleep_ms(chaos.clock, TICK_MS);
     }
     if (!quiet)
-        violation(&chaos.oracle, "not quiet %d s after the last fault: %s", QUIET_MS / 1000,
-                  e.text);
+        violation(&chaos.oracle, "not quiet, and nothing came forward for %d s: %s",
+                  STUCK_MS / 1000, e.text);
     else
         say("all is quiet");
 }
@@ -254,13 +265,15 @@ static void await_quiet(void)
 static void run_faults(void)
 {
     int64_t until = chaos.start_ms + (int64_t)(chaos.minutes * 60000);
-    bool stop = false;
+    int64_t last = until + faults_more_ms();
+    bool late = false, stop = false;
 
     while (!stop || !faults_over()) {
-        stop = now_ms() >= until;
-        if (now_ms() > until + FAULTS_END_MS)
+        late = now_ms() >= until;
+        stop = stop || (late && faults_enough()) || now_ms() >= last;
+        if (now_ms() > last + FAULTS_END_MS)
             die("the last faults do not end: see %s", path_of("faults.log"));
-        faults_tick(stop);
+        faults_tick(late, stop);
         procs_tick();
         clock_sleep_ms(chaos.clock, TICK_MS);
     }
@@ -305,6 +318,8 @@ static void judge(void)
     sent = load_sent(&n);
     if (oracle_records(&chaos.oracle, sent, n, &e) < 0)
         violation(&chaos.oracle, "records: %s", e.text);
+    if (oracle_copies(&chaos.oracle, sent, n, &e) < 0)
+        violation(&chaos.oracle, "copies of rejected records: %s", e.text);
     judge_other(sent, n);
     jobs = load_jobs(&n);
     if (oracle_runs(&chaos.oracle, jobs, n, &e) < 0)

@@ -1,4 +1,4 @@
-#include "tests/chaos/oracle.h"
+#include "tests/chaos/oracle_int.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -300,32 +300,13 @@ size_t oracle_awaits(const struct oracle *o, int stream, const struct sent *s, s
     size_t i, count = 0;
 
     for (i = 0; i < n; i++)
-        count += s[i].stream == stream && s[i].life == o->streams[stream].life &&
-                 s[i].offset >= 0 && s[i].kind == SENT_GOOD && !oracle_find(o, s[i].hash);
+        if (s[i].stream == stream && s[i].life == o->streams[stream].life && s[i].offset >= 0)
+            count += s[i].kind == SENT_GOOD ? !oracle_find(o, s[i].hash)
+                                            : rejects_awaits(o, s, n, &s[i]);
     return count;
 }
 
-static int by_place(const void *a, const void *b)
-{
-    const struct found *x = a, *y = b;
-
-    if (x->stream != y->stream)
-        return x->stream < y->stream ? -1 : 1;
-    if (x->partition != y->partition)
-        return x->partition < y->partition ? -1 : 1;
-    return (x->offset > y->offset) - (x->offset < y->offset);
-}
-
-/* A rejected record leaves its place only. */
-static bool is_rejected(const struct found *sorted, size_t n, const struct sent *s)
-{
-    const struct found key = {.stream = s->stream, .partition = s->partition, .offset = s->offset};
-    const struct found *f = n ? bsearch(&key, sorted, n, sizeof key, by_place) : NULL;
-
-    return f && f->rejected;
-}
-
-static void judge(struct oracle *o, const struct sent *s, const struct found *rejects, size_t n)
+static void judge(struct oracle *o, const struct sent *s, const struct rejects *r)
 {
     const struct stream *stream = &o->streams[s->stream];
     const struct found *f = s->kind == SENT_BAD ? NULL : oracle_find(o, s->hash);
@@ -341,7 +322,7 @@ static void judge(struct oracle *o, const struct sent *s, const struct found *re
                   o->streams[f->stream].dataset, (int)f->partition, (long long)f->offset);
     else if (f)
         o->tally.documents++;
-    else if (s->kind == SENT_BAD && is_rejected(rejects, n, s))
+    else if (s->kind == SENT_BAD && rejects_has(r, s))
         o->tally.rejected++;
     else if (is_stated(o, s))
         o->tally.missing++;
@@ -380,22 +361,15 @@ int oracle_origin(struct oracle *o, const struct sent *s, size_t n, struct err *
 
 int oracle_records(struct oracle *o, const struct sent *s, size_t n, struct err *e)
 {
-    struct found *rejects = malloc((o->count + 1) * sizeof *rejects);
-    size_t i, count = 0;
+    struct rejects r;
+    size_t i;
+    int rc = rejects_init(&r, o, s, n, e);
 
-    if (!rejects)
-        return err_set(e, ERR_NOMEM, "%zu records", o->count);
-    for (i = 0; i < o->count; i++)
-        if (o->found[i].rejected)
-            rejects[count++] = o->found[i];
-    qsort(rejects, count, sizeof *rejects, by_place);
-    for (i = 1; i < count; i++)
-        if (by_place(&rejects[i - 1], &rejects[i]) == 0 && !o->streams[rejects[i].stream].life)
-            violation(o, "%s/%d offset %lld is rejected twice",
-                      o->streams[rejects[i].stream].dataset, (int)rejects[i].partition,
-                      (long long)rejects[i].offset);
+    if (rc < 0)
+        return rc;
+    rejects_twice(&r, o);
     for (i = 0; i < n; i++)
-        judge(o, &s[i], rejects, count);
-    free(rejects);
+        judge(o, &s[i], &r);
+    rejects_release(&r);
     return oracle_origin(o, s, n, e);
 }

@@ -4,7 +4,7 @@
  *
  *   records   each acknowledged one is in exactly one segment, or rejected in exactly one, or in a
  *             stated missing range; a segment holds nothing that was never sent, nothing twice; a
- *             partition's segments are one chain for each incarnation
+ *             partition's segments are one chain for each incarnation; a rejected record has a copy
  *   runs      each accepted job has one end that never changed; a finished run one committed event
  *             that names its manifest and all its files are there, any other run none
  *
@@ -28,6 +28,7 @@ struct stream {
     char dataset[KEY_NAME_MAX];
     int partitions;            /* the most that it ever had */
     int life;                  /* the present one */
+    bool deleted;              /* for good */
     bool abrupt[STREAM_LIVES]; /* deleted while records were not ingested yet: they may be gone */
 };
 
@@ -103,7 +104,7 @@ void violation(struct oracle *o, const char *format, ...) __attribute__((format(
 /* Reads on where it stopped, to the end of each partition's newest chain; < 0: the store failed. */
 int oracle_read(struct oracle *o, int stream, struct err *e);
 const struct found *oracle_find(const struct oracle *o, const unsigned char hash[SHA256_SIZE]);
-/* Sent records of this stream's present life that are acknowledged and not seen in a segment. */
+/* Sent records of this stream's present life that are acknowledged and that no segment tells of. */
 size_t oracle_awaits(const struct oracle *o, int stream, const struct sent *s, size_t n);
 bool oracle_reached(const struct oracle *o, int stream, int32_t partition, int64_t high);
 
@@ -111,6 +112,9 @@ bool oracle_reached(const struct oracle *o, int stream, int32_t partition, int64
 int oracle_records(struct oracle *o, const struct sent *s, size_t n, struct err *e);
 /* Only that what the segments hold was sent, and that each is in a chain. */
 int oracle_origin(struct oracle *o, const struct sent *s, size_t n, struct err *e);
+/* Each rejected record has its copy on the owner's topic for them, which holds nothing else of his
+ * documents. */
+int oracle_copies(struct oracle *o, const struct sent *s, size_t n, struct err *e);
 int oracle_runs(struct oracle *o, struct asked *jobs, size_t n, struct err *e);
 /* Notes an end that is there. 1: it is; 0: not yet. */
 int oracle_end(struct oracle *o, struct asked *job, struct err *e);

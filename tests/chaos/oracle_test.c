@@ -241,6 +241,134 @@ static void what_went_with_its_topic(void **state)
     assert_int_equal(t.oracle.tally.gone, 3);
 }
 
+/* ---- rejected records ------------------------------------------------------------------------ */
+
+static void put_base(uint64_t incarnation)
+{
+    const struct segment_name name = {"acme", "news", incarnation, 0, 0};
+    struct chain_base base;
+    char key[KEY_MAX];
+    struct buf b;
+
+    chain_base_init(&base);
+    base.owner = "acme";
+    base.dataset = "news";
+    base.incarnation = (int64_t)incarnation;
+    base.partition = 0;
+    base.first = 0;
+    base.time_ms = 1;
+    base.reason = "a test";
+    base.nonce = "n";
+    buf_init(&b, 1 << 16);
+    ok(chain_base_write(&base, RECORD_JSON, &b, &e));
+    ok(key_base(&name, key, &e));
+    ok(blob_put(t.blob, key, b.data, b.len, &e));
+    buf_release(&b);
+}
+
+/* Offsets 0 to 2 in life 0, then again in life 1; 2 is the rejected one of both. */
+static void send_two_lives(void)
+{
+    int i;
+
+    for (i = 0; i < COUNT; i++) {
+        send(i, i % 3 == 2 ? SENT_BAD : SENT_GOOD, i % 3);
+        t.sent[i].life = i / 3;
+    }
+    t.stream.life = 1;
+}
+
+static void each_life_has_its_rejected_one(void **state)
+{
+    static const int second[] = {3, 4, -1};
+
+    send_two_lives();
+    put_segment(0, 0, head, 3);
+    put_base(1);
+    ok(oracle_read(&t.oracle, 0, &e));
+    assert_int_equal(oracle_awaits(&t.oracle, 0, t.sent, COUNT), 3);
+    put_segment(1, 0, second, 3);
+    judge(COUNT);
+    says(0, "");
+    assert_int_equal(t.oracle.tally.rejected, 2);
+    assert_int_equal(oracle_awaits(&t.oracle, 0, t.sent, COUNT), 0);
+}
+
+static void the_rejected_one_of_another_life(void **state)
+{
+    static const int lacks[] = {3, 4, -2};
+
+    send_two_lives();
+    put_segment(0, 0, head, 3);
+    put_base(1);
+    put_segment(1, 0, lacks, 3);
+    judge(COUNT);
+    says(1, "news/0 offset 2 (life 1) was acknowledged, and no segment has it");
+    assert_int_equal(oracle_awaits(&t.oracle, 0, t.sent, COUNT), 1);
+}
+
+static struct bus_header header(const char *name, const char *value)
+{
+    return (struct bus_header){name, value, strlen(value)};
+}
+
+static void put_copy(int i, const char *offset)
+{
+    const struct bus_header headers[] = {header(HEADER_REJECT_TOPIC, "tripline.docs.acme.news"),
+                                         header(HEADER_REJECT_PARTITION, "0"),
+                                         header(HEADER_REJECT_OFFSET, offset)};
+    const struct bus_producer_options options = {0};
+    char topic[KEY_MAX], key[16], value[80];
+    const struct bus_topic made = {topic, 1, NULL};
+    struct bus_message m = {.topic = topic,
+                            .partition = -1,
+                            .key = key,
+                            .value = value,
+                            .headers = headers,
+                            .header_count = 3};
+    struct bus_producer *p;
+
+    text_of(i, key, value);
+    m.key_len = strlen(key);
+    m.value_len = strlen(value);
+    ok(topic_of(&t.keys, TOPIC_REJECTED, "acme", topic, &e));
+    ok(bus_create_topics(t.bus, &made, 1, &e));
+    ok(bus_producer_open(t.bus, &options, NULL, NULL, &p, &e));
+    ok(bus_send(p, &m, NULL, &e));
+    ok(bus_flush(p, 1000, &e));
+    bus_producer_free(p);
+}
+
+static void copies(size_t violations, const char *what)
+{
+    send_all();
+    put_segment(0, 0, head, 3);
+    put_segment(0, 3, tail, 3);
+    judge(COUNT);
+    ok(oracle_copies(&t.oracle, t.sent, COUNT, &e));
+    says(violations, what);
+}
+
+static void a_rejected_record_has_copies(void **state)
+{
+    put_copy(2, "2");
+    put_copy(2, "2");
+    copies(0, "");
+}
+
+static void a_rejected_record_without_copy(void **state)
+{
+    put_copy(1, "1");
+    copies(2, "news/0 offset 2 is rejected in a segment, and has no copy");
+    says(2, "tripline.rejected.acme/0 offset 0 is no record that was to be rejected");
+}
+
+static void a_copy_from_elsewhere(void **state)
+{
+    put_copy(2, "3");
+    copies(1, "does not name the place of its original");
+}
+
 /* ---- runs ------------------------------------------------------------------------------------ */
 
 static char manifest_sha256[SHA256_HEX];
@@ -343,6 +471,11 @@ int main(void)
         TEST(a_record_that_nobody_sent),
         TEST(a_segment_beside_the_chain),
         TEST(what_went_with_its_topic),
+        TEST(each_life_has_its_rejected_one),
+        TEST(the_rejected_one_of_another_life),
+        TEST(a_rejected_record_has_copies),
+        TEST(a_rejected_record_without_copy),
+        TEST(a_copy_from_elsewhere),
         TEST(a_run_without_an_end),
         TEST(an_end_that_changed),
         TEST(a_cancel_that_nobody_asked_for),

@@ -9,13 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/chaos/chaos.h"
 
-enum { AGAIN_MS = 500, SLOWLY_MS = 1500, DRAIN_MS = 90000, NAMES = 64, TINY_FILE = 256 };
+enum { AGAIN_MS = 500, SLOWLY_MS = 1500, DRAIN_MS = 90000, NAMES = 64 };
 
 struct proc procs[PROCS] = {
     {.name = "ingest-1", .role = INGEST},
@@ -43,16 +42,40 @@ long failpoint_deaths(const char *name)
     return 0;
 }
 
-static void count_death(const char *armed)
+static void count_death(const char *name)
 {
-    size_t n = strcspn(armed, ":");
     int i;
 
     for (i = 0; i < NAMES - 1 && deaths[i].name[0]; i++)
-        if (strlen(deaths[i].name) == n && !strncmp(deaths[i].name, armed, n))
+        if (!strcmp(deaths[i].name, name))
             break;
-    snprintf(deaths[i].name, sizeof deaths[i].name, "%.*s", (int)n, armed);
+    snprintf(deaths[i].name, sizeof deaths[i].name, "%s", name);
     deaths[i].count++;
+}
+
+const char *path_of_failpoint(const char *name)
+{
+    char path[100];
+
+    snprintf(path, sizeof path, "failpoints/%s", name);
+    return path_of(path);
+}
+
+/* The file that lay in wait has this name now (platform/base/failpoint.h), and says which it was.
+ */
+static bool took_failpoint(pid_t pid, char name[64])
+{
+    char file[32];
+    FILE *f;
+    bool is;
+
+    snprintf(file, sizeof file, "%ld", (long)pid);
+    if (!(f = fopen(path_of_failpoint(file), "re")))
+        return false;
+    is = fscanf(f, "%63s", name) == 1;
+    fclose(f);
+    unlink(path_of_failpoint(file));
+    return is;
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */
@@ -79,18 +102,10 @@ static void set_environment(const struct proc *p)
         setenv("TRIPLINE_S3_BUCKET", OTHER_BUCKET, 1);
     if (p->role == TRAINER)
         setenv("TRIPLINE_TRAINER_WORK", path_of(p->name), 1);
-    if (p->armed[0])
-        setenv("TRIPLINE_FAILPOINT", p->armed, 1);
+    if (!p->second)
+        setenv("TRIPLINE_FAILPOINT_FOLDER", path_of("failpoints"), 1);
     if (chaos.defect)
         setenv("TRIPLINE_DEFECT", chaos.defect, 1);
-}
-
-static void limit_files(void)
-{
-    const struct rlimit tiny = {TINY_FILE, RLIM_INFINITY};
-
-    signal(SIGXFSZ, SIG_IGN); /* a write says EFBIG instead */
-    setrlimit(RLIMIT_FSIZE, &tiny);
 }
 
 static void become(const struct proc *p)
@@ -101,6 +116,8 @@ static void become(const struct proc *p)
     int fd, n = 0;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing stays behind */
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0,
+          0); /* the right to mount was for the disk */
     set_environment(p);
     snprintf(program, sizeof program, "%s/%s", chaos.programs, programs[p->role]);
     snprintf(log, sizeof log, "%s.log", p->name);
@@ -114,11 +131,11 @@ static void become(const struct proc *p)
         argv[n++] = *s;
     }
     argv[n] = NULL;
-    fd = open(p->limited ? "/dev/null" : path_of(log), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    fd = p->log ? fileno(p->log) : open(path_of(log), O_WRONLY | O_CREAT | O_APPEND, 0600);
     dup2(fd, 2);
     dup2(open("/dev/null", O_WRONLY), 1);
-    if (p->limited)
-        limit_files();
+    if (p->log)
+        signal(SIGXFSZ, SIG_IGN); /* at its limit a write says EFBIG instead */
     execv(program, (char *const *)argv);
     _exit(127);
 }
@@ -157,15 +174,17 @@ static void judge_exit(struct proc *p, int status)
 
 static void judge_signal(struct proc *p, int number)
 {
+    char failpoint[64];
+
+    if (number == SIGKILL && took_failpoint(p->pid, failpoint)) {
+        say("%s died at failpoint %s", p->name, failpoint);
+        count_death(failpoint);
+        return;
+    }
     if (number == SIGKILL && p->killed)
         return;
     if (number == SIGTERM && p->draining) /* it had not begun to listen yet */
         return;
-    if (number == SIGKILL && p->armed[0]) {
-        say("%s died at failpoint %s", p->name, p->armed);
-        count_death(p->armed);
-        return;
-    }
     violation(&chaos.oracle, "%s died of signal %d: see %s.log", p->name, number, p->name);
 }
 
@@ -180,8 +199,6 @@ static void reap(struct proc *p)
     else
         judge_signal(p, WTERMSIG(status));
     p->pid = 0;
-    if (!p->killed) /* a failpoint is for one life */
-        p->armed[0] = '\0';
     p->start_at_ms = now_ms() + (WIFEXITED(status) && !p->draining ? SLOWLY_MS : AGAIN_MS);
 }
 
@@ -202,14 +219,7 @@ void proc_kill(struct proc *p)
     if (!p->pid)
         return;
     p->killed = true;
-    p->armed[0] = '\0';
     kill(p->pid, SIGKILL);
-}
-
-void proc_arm(struct proc *p, const char *failpoint, int count)
-{
-    proc_kill(p);
-    snprintf(p->armed, sizeof p->armed, "%s:%d", failpoint, count);
 }
 
 pid_t child_of(pid_t parent)

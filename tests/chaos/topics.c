@@ -5,7 +5,7 @@
 
 #include "tests/chaos/chaos.h"
 
-enum { ANSWER_MS = 10000, TRIES = 40, AGAIN_MS = 250 };
+enum { ANSWER_MS = 5000 };
 
 static rd_kafka_t *handle(void)
 {
@@ -52,26 +52,19 @@ static rd_kafka_resp_err_t answer(rd_kafka_queue_t *q)
 /* An answer to a change may be lost and the change done: then the second try says so. */
 bool topic_delete(const char *dataset)
 {
-    char topic[KEY_MAX];
-    rd_kafka_queue_t *q;
+    rd_kafka_queue_t *q = rd_kafka_queue_new(handle());
     rd_kafka_DeleteTopic_t *d;
     rd_kafka_resp_err_t err;
     struct err e = ERR_INIT;
-    int i;
+    char topic[KEY_MAX];
 
     if (topic_docs(&chaos.keys, OWNER, dataset, topic, &e) < 0)
         die("%s", e.text);
-    for (i = 0; i < TRIES; i++) {
-        q = rd_kafka_queue_new(handle());
-        d = rd_kafka_DeleteTopic_new(topic);
-        rd_kafka_DeleteTopics(handle(), &d, 1, NULL, q);
-        err = answer(q);
-        rd_kafka_DeleteTopic_destroy(d);
-        if (!err || err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-            return true;
-        clock_sleep_ms(chaos.clock, AGAIN_MS);
-    }
-    return false;
+    d = rd_kafka_DeleteTopic_new(topic);
+    rd_kafka_DeleteTopics(handle(), &d, 1, NULL, q);
+    err = answer(q);
+    rd_kafka_DeleteTopic_destroy(d);
+    return !err || err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 }
 
 bool topic_grow(const char *dataset, int partitions)
@@ -92,23 +85,17 @@ bool topic_grow(const char *dataset, int partitions)
     return !err || (bus_partitions(chaos.bus, topic, &count, &e) == 0 && count == partitions);
 }
 
-/* A topic that is being deleted may still seem to exist: its creation is repeated until it is new.
- */
+/* A topic that was deleted may seem to exist still: then its partitions are others'. */
 bool topic_create(const char *dataset, int partitions)
 {
     static const char *const config[] = {"message.timestamp.type=LogAppendTime", NULL};
     char topic[KEY_MAX];
     const struct bus_topic t = {.name = topic, .partitions = partitions, .config = config};
     struct err e = ERR_INIT;
-    int i, count;
+    int count;
 
     if (topic_docs(&chaos.keys, OWNER, dataset, topic, &e) < 0)
         die("%s", e.text);
-    for (i = 0; i < TRIES; i++) {
-        if (bus_create_topics(chaos.bus, &t, 1, &e) == 0 &&
-            bus_partitions(chaos.bus, topic, &count, &e) == 0 && count == partitions)
-            return true;
-        clock_sleep_ms(chaos.clock, AGAIN_MS);
-    }
-    return false;
+    return bus_create_topics(chaos.bus, &t, 1, &e) == 0 &&
+           bus_partitions(chaos.bus, topic, &count, &e) == 0 && count == partitions;
 }
