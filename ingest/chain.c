@@ -7,8 +7,8 @@
 enum { TAIL = 16 /* last segments that are remembered of a listing */ };
 
 /* Lengths are hashed too, so that bytes can't move between key and value. */
-void anchor_hash(const void *key, size_t key_len, const void *value, size_t value_len,
-                 unsigned char hash[SHA256_SIZE])
+static void hash_record(const void *key, size_t key_len, const void *value, size_t value_len,
+                        unsigned char hash[SHA256_SIZE])
 {
     unsigned char parts[2 * SHA256_SIZE + 2] = {0};
 
@@ -21,6 +21,15 @@ void anchor_hash(const void *key, size_t key_len, const void *value, size_t valu
     sha256(parts, sizeof parts, hash);
 }
 
+void anchor_of(struct anchor *a, const struct bus_message *m)
+{
+    a->there = true;
+    a->hashed = true;
+    a->offset = m->offset;
+    a->timestamp_ms = m->timestamp_ms;
+    hash_record(m->key, m->key_len, m->value, m->value_len, a->hash);
+}
+
 bool anchor_matches(const struct anchor *a, const struct bus_message *m)
 {
     unsigned char hash[SHA256_SIZE];
@@ -29,7 +38,7 @@ bool anchor_matches(const struct anchor *a, const struct bus_message *m)
         return false;
     if (!a->hashed)
         return true;
-    anchor_hash(m->key, m->key_len, m->value, m->value_len, hash);
+    hash_record(m->key, m->key_len, m->value, m->value_len, hash);
     return !memcmp(hash, a->hash, sizeof hash);
 }
 
@@ -42,12 +51,12 @@ static void take_anchor(struct anchor *a, const struct segment_record *r)
     a->timestamp_ms = r->timestamp_ms;
     a->hashed = r->kind != SEGMENT_REJECTED;
     if (a->hashed)
-        anchor_hash(m->key, m->key_len, m->value, m->value_len, a->hash);
+        hash_record(m->key, m->key_len, m->value, m->value_len, a->hash);
 }
 
-/* The last record of a segment, and whether the footer is that of its key. */
-static int read_segment(const struct buf *bytes, const struct segment_name *name, int64_t *next,
-                        struct anchor *anchor, struct err *e)
+/* The last record of a segment up to an offset, and whether the footer is that of its key. */
+static int read_segment(const struct buf *bytes, const struct segment_name *name, int64_t upto,
+                        int64_t *next, struct anchor *anchor, struct err *e)
 {
     struct segment_reader *r = NULL;
     struct segment_record record;
@@ -57,9 +66,8 @@ static int read_segment(const struct buf *bytes, const struct segment_name *name
     if ((rc = segment_reader_new(&r, bytes->data, bytes->len, e)) < 0 ||
         (rc = segment_footer_check(segment_reader_footer(r), name, e)) < 0)
         goto done;
-    while ((rc = segment_reader_next(r, &record, e)) > 0) {
+    while ((rc = segment_reader_next(r, &record, e)) > 0 && record.offset <= upto)
         take_anchor(&last, &record);
-    }
     if (rc < 0)
         goto done;
     *next = segment_reader_footer(r)->next;
@@ -70,9 +78,9 @@ done:
     return rc;
 }
 
-/* 1: there, *next and *anchor are set; 0: no such segment. */
-static int get_segment(struct ingest *in, const struct part *p, int64_t first, int64_t *next,
-                       struct anchor *anchor, struct err *e)
+/* 1: there, *next is set, and *anchor, if it has a record up to that offset; 0: no such segment. */
+static int get_segment(struct ingest *in, const struct part *p, int64_t first, int64_t upto,
+                       int64_t *next, struct anchor *anchor, struct err *e)
 {
     struct segment_name name;
     char key[KEY_MAX];
@@ -85,7 +93,7 @@ static int get_segment(struct ingest *in, const struct part *p, int64_t first, i
     buf_init(&bytes, SEGMENT_BYTES_MAX);
     rc = blob_get(in->p.blob, key, &bytes, e);
     if (rc == 0)
-        rc = read_segment(&bytes, &name, next, anchor, e);
+        rc = read_segment(&bytes, &name, upto, next, anchor, e);
     buf_release(&bytes);
     if (rc == ERR_NOT_FOUND)
         return 0;
@@ -132,7 +140,9 @@ static int get_base(struct ingest *in, const struct part *p, uint64_t incarnatio
     return rc < 0 ? err_wrap(e, "%s", key) : 1;
 }
 
-int chain_begin(struct ingest *in, struct part *p, int64_t low, const char *reason, struct err *e)
+/* At offset 0, as a topic does. What retention took of it before is stated as missing, like any
+ * other gap; a low watermark that was asked for would be one of which topic? */
+int chain_begin(struct ingest *in, struct part *p, const char *reason, struct err *e)
 {
     struct chain_base base;
     char key[KEY_MAX], nonce[33];
@@ -145,7 +155,7 @@ int chain_begin(struct ingest *in, struct part *p, int64_t low, const char *reas
     base.dataset = p->dataset;
     base.incarnation = (int64_t)p->chain.incarnation + 1;
     base.partition = p->partition;
-    base.first = low;
+    base.first = 0;
     base.reason = reason;
     base.nonce = nonce;
     base.time_ms = clock_wall_ms(in->p.clock);
@@ -161,15 +171,16 @@ int chain_begin(struct ingest *in, struct part *p, int64_t low, const char *reas
         return err_wrap(e, "%s", key);
     metric_add(in->m.recreated, 1, p->owner, p->dataset, NULL);
     log_event(LOG_WARN, "chain.begun", "owner", p->owner, "dataset", p->dataset, "key", key,
-              "incarnation", LOG_U(p->chain.incarnation + 1), "first", LOG_I(low), "reason", reason,
-              "by", rc == 0 ? "us" : "another", NULL);
+              "incarnation", LOG_U(p->chain.incarnation + 1), "reason", reason, "by",
+              rc == 0 ? "us" : "another", NULL);
     return 0;
 }
 
 /* --- the end of the chain --- */
 
-/* The firsts of the last segments of a listing, in a ring. */
+/* The firsts of the last segments of a listing that begin at `upto` or before, in a ring. */
 struct tail {
+    int64_t upto;
     int64_t first[TAIL];
     size_t count;
 };
@@ -180,8 +191,11 @@ static int each_segment(void *arg, const char *key, uint64_t size)
     struct segment_name name;
 
     (void)size;
-    if (key_segment_parse(key, &name))
-        t->first[t->count++ % TAIL] = name.first;
+    if (!key_segment_parse(key, &name))
+        return 0;
+    if (name.first > t->upto)
+        return 1;
+    t->first[t->count++ % TAIL] = name.first;
     return 0;
 }
 
@@ -196,7 +210,8 @@ static int list_after(struct ingest *in, const struct part *p, int64_t after, st
     part_name(p, after > 0 ? after : 0, &name);
     if ((rc = key_chain_prefix(&name, prefix, e)) < 0 || (rc = key_segment(&name, key, e)) < 0)
         return rc;
-    return blob_list(in->p.blob, prefix, after > 0 ? key : NULL, each_segment, t, e);
+    rc = blob_list(in->p.blob, prefix, after > 0 ? key : NULL, each_segment, t, e);
+    return rc < 0 ? rc : 0;
 }
 
 /* Listings can't be read backwards: look in growing windows before the hint. */
@@ -221,7 +236,8 @@ static int find_anchor(struct ingest *in, struct part *p, const struct tail *t, 
     int rc;
 
     for (i = 0; i < n && !p->chain.anchor.there; i++) {
-        rc = get_segment(in, p, t->first[(t->count - 1 - i) % TAIL], &next, &p->chain.anchor, e);
+        rc = get_segment(in, p, t->first[(t->count - 1 - i) % TAIL], INT64_MAX, &next,
+                         &p->chain.anchor, e);
         if (rc < 0)
             return rc;
         if (i == 0 && rc > 0)
@@ -243,16 +259,17 @@ static int find_incarnation(struct ingest *in, struct part *p, struct err *e)
             return rc < 0 ? rc
                           : err_set(e, ERR_FORMAT, "base.json of incarnation %llu is gone",
                                     (unsigned long long)c->incarnation);
+        c->first = c->next;
     }
     while ((rc = get_base(in, p, c->incarnation + 1, &first, e)) > 0)
-        *c = (struct chain){.incarnation = c->incarnation + 1, .next = first};
+        *c = (struct chain){.incarnation = c->incarnation + 1, .first = first, .next = first};
     return rc;
 }
 
 int chain_find(struct ingest *in, struct part *p, int64_t hint, struct err *e)
 {
     struct chain *c = &p->chain;
-    struct tail tail;
+    struct tail tail = {.upto = INT64_MAX};
     int64_t next;
     int rc;
 
@@ -263,8 +280,31 @@ int chain_find(struct ingest *in, struct part *p, int64_t hint, struct err *e)
     if (!c->known &&
         ((rc = list_tail(in, p, hint, &tail, e)) < 0 || (rc = find_anchor(in, p, &tail, e)) < 0))
         return rc;
-    while ((rc = get_segment(in, p, c->next, &next, &c->anchor, e)) > 0)
+    while ((rc = get_segment(in, p, c->next, INT64_MAX, &next, &c->anchor, e)) > 0)
         c->next = next;
     c->known = rc == 0;
     return rc;
+}
+
+int chain_record(struct ingest *in, const struct part *p, int64_t offset, struct anchor *out,
+                 struct err *e)
+{
+    struct tail tail = {.upto = offset};
+    int64_t next = 0;
+    int rc;
+
+    *out = (struct anchor){0};
+    if (offset < p->chain.first)
+        return 0;
+    if ((rc = list_tail(in, p, offset, &tail, e)) < 0)
+        return rc;
+    if (tail.count) {
+        rc = get_segment(in, p, tail.first[(tail.count - 1) % TAIL], offset, &next, out, e);
+        if (rc < 0)
+            return rc;
+    }
+    if (next <= offset)
+        return err_set(e, ERR_NOT_FOUND, "%s/%d: no segment covers offset %lld", p->topic,
+                       (int)p->partition, (long long)offset);
+    return out->there && out->offset == offset;
 }

@@ -22,21 +22,6 @@ static int quiet_end(struct ingest *in, const struct part *p, int64_t *high, str
     return rc < 0 ? rc : rc == 0;
 }
 
-/* Transaction markers at the end are covered too, else a reader would wait for them. An answer
- * that does not come is no harm: measure_watch asks again. */
-static int cover_end(struct ingest *in, struct part *p, struct err *e)
-{
-    struct err why = ERR_INIT;
-    int64_t high;
-    int rc = quiet_end(in, p, &high, &why);
-
-    if (rc <= 0)
-        return 0;
-    if ((rc = segment_writer_cover(p->open, high, e)) == 0)
-        p->next = high;
-    return rc;
-}
-
 int commit_cover(struct ingest *in, struct part *p, struct err *e)
 {
     int rc = part_open(in, p, e);
@@ -51,10 +36,7 @@ static void take_last(struct ingest *in, struct part *p)
     p->anchor.there = m != NULL;
     if (!m)
         return;
-    p->anchor.hashed = true;
-    p->anchor.offset = m->offset;
-    p->anchor.timestamp_ms = m->timestamp_ms;
-    anchor_hash(m->key, m->key_len, m->value, m->value_len, p->anchor.hash);
+    anchor_of(&p->anchor, m);
     part_keep(in, p, NULL);
 }
 
@@ -79,44 +61,70 @@ static int finish(struct ingest *in, struct part *p, struct err *e)
 
 /*
  * A topic that is re-created while it is read may go on at the same offset. Then the open segment
- * mixes two topics' records: it is dropped, and the new topic read from its begin. The old one's
- * last records are gone with it. A topic that was deleted is no reason to drop.
+ * may mix two topics' records, or call offsets empty that are not: it is dropped, and the new topic
+ * read from its begin. The old one's last records are gone with it. A topic that was deleted, or
+ * that is shorter now than what was read, can't have given any of the open segment: it is kept, but
+ * whether the old one's end was empty can't be proven any more. 1: the segment may be created, and
+ * up to *upto; 0: dropped; < 0.
  */
-static bool mixed(struct ingest *in, struct part *p)
+static int confirm(struct ingest *in, struct part *p, int64_t *upto, struct err *e)
 {
+    struct topic_look look = {.is = TOPIC_SHORTER};
     struct err why = ERR_INIT;
-    int rc = place_replaced(in, p, &why);
+    int rc = place_compare(in, p, *upto, &look, &why);
 
-    if (rc < 0 && err_class(rc) == ERR_CLASS_RETRY) { /* not known: what was read is read again */
+    if (rc < 0 && rc != ERR_NOT_FOUND) { /* not known: what was read is read again */
         part_drop(in, p);
-        (void)part_failed(in, p, PART_FIND, "segment.unsure", &why);
-        return true;
+        *e = why;
+        return part_failed(in, p, PART_FIND, "segment.unsure", e);
     }
-    if (rc <= 0)
-        return false;
+    if (look.is == TOPIC_SHORTER)
+        *upto = p->next;
+    if (look.is != TOPIC_NEW)
+        return 1;
     log_event(LOG_WARN, "segment.dropped", "owner", p->owner, "dataset", p->dataset, "partition",
               LOG_I(p->partition), "next", LOG_I(p->next), "why", "the topic was re-created", NULL);
     part_drop(in, p);
     part_later(in, p, PART_FIND, 0);
-    return true;
+    return 0;
+}
+
+/* Transaction markers at the end are covered too, else a reader would wait for them. 1: the open
+ * segment can be created; 0: it was dropped; < 0. */
+static int complete(struct ingest *in, struct part *p, bool idle, struct err *e)
+{
+    struct err ignored = ERR_INIT; /* measure_watch asks again for a quiet end */
+    struct segment_size size;
+    int64_t high, upto = p->next;
+    int rc;
+
+    if (idle && quiet_end(in, p, &high, &ignored) > 0)
+        upto = high;
+    segment_writer_size(p->open, &size);
+    if (upto == size.first) {
+        part_drop(in, p);
+        return 0;
+    }
+    if ((rc = confirm(in, p, &upto, e)) <= 0)
+        return rc;
+    if (upto == size.first) {
+        part_drop(in, p);
+        return 0;
+    }
+    if (upto > p->next && (rc = segment_writer_cover(p->open, upto, e)) < 0)
+        return rc;
+    p->next = upto;
+    return 1;
 }
 
 int commit_cut(struct ingest *in, struct part *p, bool idle, struct err *e)
 {
-    struct segment_size size;
     int rc;
 
     if (!p->open)
         return 0;
-    if (idle && (rc = cover_end(in, p, e)) < 0)
+    if ((rc = complete(in, p, idle, e)) <= 0)
         return rc;
-    segment_writer_size(p->open, &size);
-    if (size.next == size.first) {
-        part_drop(in, p);
-        return 0;
-    }
-    if (mixed(in, p))
-        return 0;
     if (p->unflushed && !DEFECT("ingest.copies-later") && (rc = reject_flush(in, e)) != 0)
         return rc < 0 ? rc : 0;
     FAILPOINT("ingest.flushed");

@@ -27,7 +27,7 @@
 
 enum part_state { PART_GONE, PART_FIND, PART_SHORT, PART_READ, PART_HOLD, PART_PUT };
 
-/* A record of the chain that Kafka must still agree with. */
+/* A record that Kafka must still agree with, if it has one there. */
 struct anchor {
     bool there;
     bool hashed; /* false: the record was rejected, only offset and timestamp are known */
@@ -39,7 +39,8 @@ struct anchor {
 struct chain {
     bool known;
     uint64_t incarnation;
-    int64_t next; /* where the successor of the last segment begins */
+    int64_t first; /* where its first segment begins */
+    int64_t next;  /* where the successor of the last segment begins */
     struct anchor anchor;
 };
 
@@ -63,6 +64,7 @@ struct part {
     size_t unflushed; /* rejected in the open segment, their copies perhaps not yet with Kafka */
     bool careful;     /* copies are sent one by one, since a flush failed */
     struct bus_message *last; /* the open segment's last record; NULL: it has none */
+    struct anchor begin;      /* its first record; not there: it has none */
     bool behind;              /* the consumer is past `next`: seek */
     bool paused;
     size_t bytes; /* its share of ingest.bytes */
@@ -129,20 +131,37 @@ int part_tick(struct ingest *in, struct err *e);
 int part_make_room(struct ingest *in, struct err *e);
 
 /* --- chain.c --- */
-void anchor_hash(const void *key, size_t key_len, const void *value, size_t value_len,
-                 unsigned char hash[SHA256_SIZE]);
+void anchor_of(struct anchor *a, const struct bus_message *m);
 bool anchor_matches(const struct anchor *a, const struct bus_message *m);
 /* Follows the chain from what p->chain knows, or finds it from `hint` (a committed offset or -1).
  */
 int chain_find(struct ingest *in, struct part *p, int64_t hint, struct err *e);
-/* Begins the next incarnation at `low`; that another did so first is fine. Then find again. */
-int chain_begin(struct ingest *in, struct part *p, int64_t low, const char *reason, struct err *e);
+/* 1: the chain has a record at `offset` below its end; 0: it covers the offset, and has none there;
+ * ERR_NOT_FOUND: the segment that tells is not in the store any more. */
+int chain_record(struct ingest *in, const struct part *p, int64_t offset, struct anchor *out,
+                 struct err *e);
+/* Begins the next incarnation; that another did so first is fine. Then find again. */
+int chain_begin(struct ingest *in, struct part *p, const char *reason, struct err *e);
 
 /* --- place.c --- */
 int place_part(struct ingest *in, struct part *p, struct err *e); /* FIND, SHORT -> READ, SHORT */
 
-/* 1: another record stands in Kafka where the chain's last one was: the topic was re-created. */
-int place_replaced(struct ingest *in, const struct part *p, struct err *e);
+enum topic_is {
+    TOPIC_SAME, /* all that was read before it was compared is of the topic that is there now */
+    TOPIC_NEW,  /* it was re-created; `offset` has a record that was never read from the old one */
+    TOPIC_SHORTER, /* it was re-created, and has not got to `upto`; or a broker does not know all */
+    TOPIC_UNPROVEN /* it has no record to compare, and none that was left out */
+};
+struct topic_look {
+    enum topic_is is;
+    int64_t offset;
+};
+/* Is it the topic that the chain, and the open segment up to `upto`, was read from? ERR_NOT_FOUND:
+ * there is none. */
+int place_compare(struct ingest *in, struct part *p, int64_t upto, struct topic_look *look,
+                  struct err *e);
+/* For a partition that is quiet: places it again if it is another topic's. */
+void place_watch(struct ingest *in, struct part *p);
 
 /* --- commit.c --- */
 int commit_cut(struct ingest *in, struct part *p, bool idle, struct err *e);

@@ -97,7 +97,10 @@ int measure_watch(struct ingest *in, struct err *e)
     snprintf(partition, sizeof partition, "%d", (int)p->partition);
     metric_set(in->m.lag, (double)(high > p->chain.next ? high - p->chain.next : 0), p->owner,
                p->dataset, partition, NULL);
-    if (high > p->next && !p->open && now - p->heard_ms >= in->o.segment_age_ms)
+    if (p->open || now - p->heard_ms < in->o.segment_age_ms)
+        return 0;
+    if (high > p->next)
         return commit_cover(in, p, e);
+    place_watch(in, p);
     return 0;
 }

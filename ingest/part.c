@@ -57,6 +57,10 @@ void part_account(struct ingest *in, struct part *p)
 
 void part_keep(struct ingest *in, struct part *p, struct bus_message *m)
 {
+    if (!m)
+        p->begin.there = false;
+    else if (!p->last)
+        anchor_of(&p->begin, m);
     if (p->last)
         bus_message_free(in->consumer, p->last);
     p->last = m;

@@ -18,9 +18,9 @@ static int64_t committed(struct ingest *in, const struct part *p)
     return offset;
 }
 
-static int begin(struct ingest *in, struct part *p, int64_t low, const char *reason, struct err *e)
+static int begin(struct ingest *in, struct part *p, const char *reason, struct err *e)
 {
-    int rc = chain_begin(in, p, low, reason, e);
+    int rc = chain_begin(in, p, reason, e);
 
     if (rc < 0)
         return rc;
@@ -29,47 +29,166 @@ static int begin(struct ingest *in, struct part *p, int64_t low, const char *rea
     return 0;
 }
 
-/* The partition ends before its chain: a new topic, or a broker that does not know all yet. */
-static int wait_short(struct ingest *in, struct part *p, int64_t low, int64_t high, struct err *e)
+/* The partition ended before its chain at `asked_ms`: a new topic, or a broker that does not know
+ * all yet. */
+static int wait_short(struct ingest *in, struct part *p, int64_t asked_ms, int64_t high,
+                      struct err *e)
 {
-    int64_t now = clock_mono_ms(in->p.clock);
     char reason[160];
 
     if (p->state != PART_SHORT) {
-        p->short_since_ms = now;
+        p->short_since_ms = asked_ms;
         log_event(LOG_WARN, "chain.ahead", "owner", p->owner, "dataset", p->dataset, "partition",
                   LOG_I(p->partition), "next", LOG_I(p->chain.next), "high", LOG_I(high), NULL);
     }
-    if (now - p->short_since_ms < in->o.recreated_ms) {
+    if (asked_ms - p->short_since_ms < in->o.recreated_ms) {
         part_later(in, p, PART_SHORT, SHORT_AGAIN_MS);
         return 0;
     }
     snprintf(reason, sizeof reason,
              "topic re-created: it ends at offset %lld, the chain before at %lld", (long long)high,
              (long long)p->chain.next);
-    return begin(in, p, low, reason, e);
+    return begin(in, p, reason, e);
 }
 
-int place_replaced(struct ingest *in, const struct part *p, struct err *e)
+/*
+ * Is it the same topic? librdkafka gives no topic ids, so records tell. An offset that was read, or
+ * that was seen to hold none, never gets another record: a record in Kafka that the chain has not,
+ * or has otherwise, proves a new topic. One that both have proves the old one at the moment of that
+ * read, and since a topic that is gone never comes back, all that was learnt before is of it too.
+ * What is learnt from Kafka must therefore be compared after, and before S3 is told: a topic that
+ * is re-created between the comparison and the create does not spoil the segment.
+ *
+ * The chain's last record is looked for first: one read. It may be gone (compaction, retention) or
+ * be a transaction's marker in the new topic; then Kafka's oldest record is looked up in the chain.
+ * If that lies behind the chain's end, the topic holds nothing that the chain left out.
+ */
+
+/* The first record at or after `offset`: 1, 0, < 0. ERR_NOT_FOUND: no such topic. */
+static int read_at(struct ingest *in, const struct part *p, int64_t offset, struct bus_message **m,
+                   struct err *e)
+{
+    struct err why = ERR_INIT;
+    int64_t low, high;
+    int rc = bus_read_at(in->p.bus, p->topic, p->partition, offset, m, &why);
+
+    if (rc < 0 && rc != ERR_NOT_FOUND)
+        *e = why;
+    if (rc != ERR_NOT_FOUND)
+        return rc;
+    if ((rc = bus_watermarks(in->p.bus, p->topic, p->partition, &low, &high, e)) < 0)
+        return rc;
+    return err_set(e, ERR_PEER, "%s/%d changed while it was read: %s", p->topic, (int)p->partition,
+                   why.text);
+}
+
+/* A record below the chain's end. */
+static int compare_chain(struct ingest *in, struct part *p, const struct bus_message *m,
+                         struct topic_look *look, struct err *e)
+{
+    struct err why = ERR_INIT;
+    struct anchor found;
+    int rc = chain_record(in, p, m->offset, &found, &why);
+
+    look->offset = m->offset;
+    if (rc == ERR_NOT_FOUND)
+        return 0;
+    if (rc < 0) {
+        *e = why;
+        return rc;
+    }
+    look->is = rc > 0 && anchor_matches(&found, m) ? TOPIC_SAME : TOPIC_NEW;
+    if (look->is == TOPIC_SAME)
+        p->chain.anchor = found; /* the next comparison is one read again */
+    return 0;
+}
+
+/* The oldest record in Kafka lies behind the chain. */
+static void compare_open(const struct part *p, const struct bus_message *m, int64_t upto,
+                         struct topic_look *look)
+{
+    const struct anchor *begin = &p->begin;
+
+    look->offset = m->offset;
+    if (begin->there && m->offset == begin->offset)
+        look->is = anchor_matches(begin, m) ? TOPIC_SAME : TOPIC_NEW;
+    else if (m->offset < (begin->there ? begin->offset : upto))
+        look->is = TOPIC_NEW;
+}
+
+/* Nothing stands where the chain's last record was, up to its end. */
+static int compare_oldest(struct ingest *in, struct part *p, int64_t upto, struct topic_look *look,
+                          struct err *e)
+{
+    struct bus_message *m = NULL;
+    int rc = read_at(in, p, 0, &m, e);
+
+    if (rc <= 0)
+        return rc;
+    rc = 0;
+    if (m->offset < p->chain.next)
+        rc = compare_chain(in, p, m, look, e);
+    else
+        compare_open(p, m, upto, look);
+    bus_read_free(in->p.bus, m);
+    return rc;
+}
+
+static int compare(struct ingest *in, struct part *p, int64_t upto, struct topic_look *look,
+                   struct err *e)
 {
     const struct anchor *a = &p->chain.anchor;
     struct bus_message *m = NULL;
+    int rc;
+
+    if (!a->there)
+        return compare_oldest(in, p, upto, look, e);
+    if ((rc = read_at(in, p, a->offset, &m, e)) < 0)
+        return rc;
+    if (m && m->offset == a->offset) {
+        look->is = anchor_matches(a, m) ? TOPIC_SAME : TOPIC_NEW;
+        look->offset = m->offset;
+    } else if (m && m->offset < p->chain.next) {
+        rc = compare_chain(in, p, m, look, e);
+    } else {
+        rc = compare_oldest(in, p, upto, look, e);
+    }
+    if (m)
+        bus_read_free(in->p.bus, m);
+    return rc < 0 ? rc : 0;
+}
+
+int place_compare(struct ingest *in, struct part *p, int64_t upto, struct topic_look *look,
+                  struct err *e)
+{
+    struct err why = ERR_INIT;
     int64_t low, high;
     int rc;
 
-    if (!a->there || DEFECT("ingest.recreated-unseen"))
+    *look = (struct topic_look){.is = TOPIC_UNPROVEN};
+    if (DEFECT("ingest.recreated-unseen"))
         return 0;
-    if ((rc = bus_watermarks(in->p.bus, p->topic, p->partition, &low, &high, e)) < 0)
+    if ((rc = compare(in, p, upto, look, e)) < 0 || look->is == TOPIC_SAME)
         return rc;
-    if (a->offset < low)
+    rc = bus_watermarks(in->p.bus, p->topic, p->partition, &low, &high, &why);
+    if (rc == 0 && high < upto)
+        look->is = TOPIC_SHORTER;
+    if (rc == 0 || look->is == TOPIC_NEW)
         return 0;
-    rc = bus_read_at(in->p.bus, p->topic, p->partition, a->offset, &m, e);
-    if (rc <= 0)
-        return rc;
-    /* A record behind it means that this one was compacted away. */
-    rc = m->offset == a->offset && !anchor_matches(a, m);
-    bus_read_free(in->p.bus, m);
+    *e = why;
     return rc;
+}
+
+/* An answer that does not come is no harm: it is looked at again. */
+void place_watch(struct ingest *in, struct part *p)
+{
+    struct err ignored = ERR_INIT;
+    struct topic_look look;
+
+    if (place_compare(in, p, p->next, &look, &ignored) < 0)
+        return;
+    if (look.is == TOPIC_NEW || look.is == TOPIC_SHORTER)
+        part_later(in, p, PART_FIND, 0);
 }
 
 /* Offsets [next, low) are gone from Kafka before they were taken. */
@@ -109,8 +228,9 @@ static int start(struct ingest *in, struct part *p, int64_t low, struct err *e)
 
 static int place(struct ingest *in, struct part *p, struct err *e)
 {
+    struct topic_look look;
     char reason[160];
-    int64_t low, high, hint;
+    int64_t low, high, hint, asked_ms;
     int rc;
 
     hint = committed(in, p);
@@ -118,18 +238,23 @@ static int place(struct ingest *in, struct part *p, struct err *e)
         return rc;
     if (DEFECT("ingest.commits-first") && hint > p->chain.next)
         p->chain.next = hint;
+    asked_ms = clock_mono_ms(in->p.clock);
     if ((rc = bus_watermarks(in->p.bus, p->topic, p->partition, &low, &high, e)) < 0)
         return rc;
     if (high < p->chain.next)
-        return wait_short(in, p, low, high, e);
-    if ((rc = place_replaced(in, p, e)) < 0)
+        return wait_short(in, p, asked_ms, high, e);
+    if ((rc = place_compare(in, p, p->chain.next, &look, e)) < 0)
         return rc;
-    if (rc == 0)
+    if (look.is == TOPIC_SHORTER) { /* since a moment */
+        part_later(in, p, PART_FIND, SHORT_AGAIN_MS);
+        return 0;
+    }
+    if (look.is != TOPIC_NEW)
         return start(in, p, low, e);
     snprintf(reason, sizeof reason,
-             "topic re-created: another record at offset %lld, the last of the chain before",
-             (long long)p->chain.anchor.offset);
-    return begin(in, p, low, reason, e);
+             "topic re-created: a record at offset %lld that the chain before does not hold",
+             (long long)look.offset);
+    return begin(in, p, reason, e);
 }
 
 int place_part(struct ingest *in, struct part *p, struct err *e)

@@ -76,10 +76,24 @@ static int fault_watermarks(struct bus *b, const char *t, int32_t p, int64_t *lo
 static int fault_read_at(struct bus *b, const char *t, int32_t p, int64_t o,
                          struct bus_message **out, struct err *e)
 {
+    struct world *w = faulty;
+    void (*event)(void) = w->armed ? w->on_read : NULL;
     int rc = before(e);
 
     *out = NULL;
-    return rc < 0 ? rc : real->read_at(b, t, p, o, out, e);
+    if (event) {
+        w->on_read = NULL;
+        event();
+    }
+    if (rc < 0)
+        return rc;
+    rc = real->read_at(b, t, p, o, out, e);
+    if (rc > 0 && w->armed && (*out)->offset >= w->compacted_from &&
+        (*out)->offset < w->compacted_to) {
+        real->read_free(b, *out);
+        rc = real->read_at(b, t, p, w->compacted_to, out, e);
+    }
+    return rc;
 }
 
 static int fault_send(struct bus_producer *p, const struct bus_message *m, void *token,

@@ -38,6 +38,8 @@ struct world {
     enum fault_kind kind;
     bool armed, fired, dead;
     int at, calls;
+    int64_t compacted_from, compacted_to; /* offsets [from, to) are not read back any more */
+    void (*on_read)(void);                /* befalls the topic once, before the next read_at */
     /* the events of the log since the begin */
     struct buf log;
     bool ready;
