@@ -25,6 +25,8 @@ holds runs    safety                  FAULTS=1 TRIES=1
 holds runs    ends                    FAULTS=1 WORKERS=1
 holds runs    ends                    FAULTS=2 TRIES=1 WORKERS=1 NO_CANCEL
 holds runs    remembered              FAULTS=1 INTAKES=2 WORKERS=1 NO_CANCEL
+holds runs    safety                  FAULTS=1 POISON
+holds runs    ends                    FAULTS=1 POISON WORKERS=1
 holds chain   safety                  FAULTS=2
 holds runs    safety                  FAULTS=2 WORKERS=1 TRIES=1
 holds chain   safety                  FAULTS=2 GOOD=4 BAD=1
@@ -48,6 +50,7 @@ fails runs    cancel_answers_what_won BUG_CANCEL_ANSWERS_ITSELF FAULTS=1
 fails runs    one_end                 BUG_CANCEL_OVERWRITES
 fails runs    event_if_finished       BUG_CANCEL_OVERWRITES
 fails runs    not_of_redis_alone      BUG_COUNTS_LATER FAULTS=1 TRIES=1
+fails runs    tried_no_more           BUG_CRASH_IS_RELEASED FAULTS=1 POISON
 fails runs    whole_before_end        BUG_END_BEFORE_MANIFEST
 fails runs    event_is_whole          BUG_END_BEFORE_MANIFEST
 fails runs    not_of_redis_alone      BUG_GIVES_UP_UNFENCED FAULTS=1 TRIES=1

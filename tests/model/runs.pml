@@ -11,16 +11,18 @@
  *   Publisher    its two steps only: the commit, the marker; publish.pml has the whole
  *   User         asks for the run, and perhaps cancels it
  *
- * Two intakes with a worker, and two workers with an intake; each intake believes that the partition is its own. A lease may expire
- * though its holder lives, and a heartbeat may be late: these are faults, like deaths, lost answers and
- * FLUSHALL. That the lease of a dead worker expires is not.
+ * Two intakes with a worker, and two workers with an intake; each intake believes that the partition is
+ * its own. A lease may expire though its holder lives, and a heartbeat may be late: these are faults, like
+ * deaths, lost answers and FLUSHALL. That the lease of a dead worker expires is not. A run may be POISON:
+ * every training process that is started for it dies.
  *
  * Held by asserts: an end never changes and there is one; a finished run's files and manifest are there
  * before its end, are one attempt's, and nobody writes to them afterwards; an attempt's number is one
  * worker's; the run has at most one event, and only if it is FINISHED; a cancel answers with the state
- * that won; a run does not FAIL if nothing went wrong, or only Redis was unkind to it. Held by `ends`: a run whose message was
- * acknowledged ends, is told if it is FINISHED, and leaves no marker. Held by `remembered`: an accepted
- * run without an end has its marker, at every moment.
+ * that won; a run does not FAIL if nothing went wrong, or only Redis was unkind to it; of a poison run no
+ * more processes die than it may have attempts. Held by `ends`: a run whose message was acknowledged ends,
+ * is told if it is FINISHED, and leaves no marker. Held by `remembered`: an accepted run without an end has
+ * its marker, at every moment.
  */
 #include "store.pml"
 
@@ -61,6 +63,9 @@ byte token;
 
 bool at_it[3];             /* a live worker is in an attempt */
 byte in_attempt[3];        /* which it has created */
+#if defined(POISON)
+byte crashes;              /* each attempt's child dies, and that is no fault */
+#endif
 bool died;                 /* a worker, its child, or an answer of S3: not only Redis */
 
 #define TROUBLE FAULT
@@ -282,7 +287,11 @@ look:
     if
     :: atomic { n + 1 < NUMBERS && attempt[n + 1] -> released[n] = true; goto idle } /* FENCED: looks are now and then */
     :: atomic { end != 0 -> goto over }
+#if defined(POISON)
+    :: atomic { crashes++; HOLDS(tried_no_more, crashes <= TRIES); died = true; goto crashed }
+#else
     :: atomic { true }
+#endif
     :: atomic { DEATH; goto idle }                    /* the worker dies */
     :: atomic { DEATH; goto crashed }                 /* its child does */
     :: atomic { TROUBLE; released[n] = true; goto hand_over }
@@ -300,6 +309,9 @@ look:
     create_end(FINISHED, n);
     goto ended;
 crashed:
+#if defined(BUG_CRASH_IS_RELEASED)
+    atomic { released[n] = true };
+#endif
     atomic {
         if
         :: n + 1 < NUMBERS && LATER -> goto idle
