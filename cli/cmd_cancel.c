@@ -53,9 +53,10 @@ static int wait_for_end(struct client *c, const char *run, int64_t seconds, stru
             return err_set(e, ERR_CANCELLED, "the cancel is on its way: tripline status %s", run);
         if (clock_mono_ms(clock) >= until)
             return err_set(e, ERR_TIMEOUT,
-                           "run %s has not ended within %lld s; the cancel is on its way (do "
+                           "run %s has not ended within %lld s%s; the cancel is on its way (do "
                            "trainers run?)",
-                           run, (long long)seconds);
+                           run, (long long)seconds,
+                           rc == 0 ? "" : ": nobody has accepted such a run (tripline runs)");
         clock_sleep_ms(clock, LOOK_MS);
     }
 }

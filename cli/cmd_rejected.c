@@ -1,10 +1,14 @@
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/events.h"
 #include "cli/replay.h"
 #include "platform/base/text.h"
 #include "platform/bus/bus.h"
+#include "platform/clock/clock.h"
 
 #define VALUE_SHOWN 200
 
@@ -120,18 +124,27 @@ static int show(void *arg, const struct bus_message *m, struct err *e)
     return rc;
 }
 
-static int show_all(struct client *c, struct rejected_options *o, struct err *e)
+static int show_each(struct client *c, struct rejected_options *o, struct err *e)
 {
     struct events v = {0};
-    struct buf b;
     int rc;
 
     if ((rc = topic_docs(&c->keys, c->owner, o->dataset, o->topic, e)) == 0 &&
         (rc = events_open(&v, c, TOPIC_REJECTED, true, e)) == 0)
         rc = events_look(&v, show, o, e);
     events_release(&v);
-    if (rc < 0 || o->json || (!o->to && o->shown > 0))
-        return rc;
+    if (rc == 0 && o->to && clock_stopping(c->ports.clock))
+        return err_set(e, ERR_CANCELLED, "interrupted; %s is as it was", o->out);
+    return rc;
+}
+
+static int print_count(const struct rejected_options *o, struct err *e)
+{
+    struct buf b;
+    int rc;
+
+    if (o->json || (!o->out && o->shown > 0))
+        return 0;
     buf_init(&b, 1024);
     if (o->shown == 0)
         buf_printf(&b, "no rejected documents of %s\n", o->dataset);
@@ -143,16 +156,37 @@ static int show_all(struct client *c, struct rejected_options *o, struct err *e)
     return rc;
 }
 
+static int show_all(struct client *c, struct rejected_options *o, struct err *e)
+{
+    int rc = show_each(c, o, e);
+
+    return rc < 0 ? rc : print_count(o, e);
+}
+
+/* The file appears whole: an earlier one, which may be half repaired, stays until then. */
 static int write_all(struct client *c, struct rejected_options *o, struct err *e)
 {
+    char partial[PATH_MAX];
+    struct stat st;
     int rc;
 
-    if (!(o->to = fopen(o->out, "we")))
-        return err_errno(e, ERR_IO, "%s", o->out);
-    rc = show_all(c, o, e);
+    if (stat(o->out, &st) == 0 && !S_ISREG(st.st_mode))
+        return err_set(e, ERR_USAGE, "%s: --out needs a file; --json writes to standard output",
+                       o->out);
+    if (snprintf(partial, sizeof partial, "%s.partial", o->out) >= (int)sizeof partial)
+        return err_set(e, ERR_USAGE, "%s: the path is too long", o->out);
+    if (!(o->to = fopen(partial, "we")))
+        return err_errno(e, ERR_IO, "%s", partial);
+    rc = show_each(c, o, e);
     if (fclose(o->to) != 0 && rc >= 0)
+        rc = err_errno(e, ERR_IO, "%s", partial);
+    if (rc >= 0 && rename(partial, o->out) < 0)
         rc = err_errno(e, ERR_IO, "%s", o->out);
-    return rc;
+    if (rc < 0) {
+        unlink(partial);
+        return rc;
+    }
+    return print_count(o, e);
 }
 
 static int replay(struct client *c, struct rejected_options *o, struct err *e)
@@ -181,7 +215,9 @@ static int work(struct client *c, struct rejected_options *o, struct err *e)
 {
     if (o->out && o->replay)
         return err_set(e, ERR_USAGE, "rejected: either --out or --replay");
-    return o->replay ? replay(c, o, e) : o->out ? write_all(c, o, e) : show_all(c, o, e);
+    if (o->replay)
+        return replay(c, o, e);
+    return o->out ? write_all(c, o, e) : show_all(c, o, e);
 }
 
 static int run(const struct cli_command *self, int argc, char **argv, struct err *e)

@@ -40,6 +40,7 @@ struct remote {
     struct view view;
     int phase; /* shown; -1: none */
     int64_t attempt, steps;
+    bool known; /* the run was there before this command */
     bool announced;
     struct buf event; /* the model-ready event, for people */
 };
@@ -138,6 +139,61 @@ static int check_world(struct remote *r, struct err *e)
         return err_set(e, ERR_NOT_FOUND, "there is no backbone %s: tripline backbone push %s DIR",
                        r->job.backbone, r->job.backbone);
     return rc == ERR_DENIED || rc > 0 ? 0 : rc; /* the operator's may be hidden from us */
+}
+
+/* As intake tells duplicates: by the hash of what was sent. */
+static int hash_job(const struct job *job, struct arena *a, char sha256[SHA256_HEX], struct err *e)
+{
+    struct job again;
+    struct buf b;
+    int rc;
+
+    buf_init(&b, RECORD_BYTES_MAX);
+    if ((rc = job_write(job, RECORD_JSON, &b, e)) == 0)
+        rc = job_admit(NULL, 0, b.data, b.len, a, &again, sha256, e);
+    buf_release(&b);
+    return rc;
+}
+
+/* A run's name means one job: 1 if the run there is of this one, 0 if intake accepted none,
+ * ERR_EXISTS if it is another's. */
+static int is_mine(struct remote *r, struct err *e)
+{
+    char key[KEY_MAX], sha256[SHA256_HEX];
+    struct arena a;
+    struct job there;
+    int rc;
+
+    arena_init(&a, ARENA_MAX);
+    if ((rc = key_run(r->c.owner, r->run, RUN_JOB, key, e)) == 0 &&
+        (rc = view_object(&r->c, key, &job_record, &a, &there, e)) == 0 &&
+        (rc = hash_job(&r->job, &a, sha256, e)) == 0)
+        rc = !there.accepted || strcmp(there.accepted->request_sha256, sha256) == 0
+                 ? 1
+                 : err_set(e, ERR_EXISTS, "run %s exists, with another job: choose another --name",
+                           r->run);
+    arena_release(&a);
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* Before the job is sent: intake would refuse a name that is taken. */
+static int check_name(struct remote *r, struct err *e)
+{
+    struct err absent = ERR_INIT;
+    struct run_end end;
+    char key[KEY_MAX];
+    int rc = is_mine(r, e);
+
+    if (rc != 0) {
+        r->known = rc == 1;
+        return rc < 0 ? rc : 0;
+    }
+    if ((rc = key_run(r->c.owner, r->run, RUN_END, key, e)) < 0)
+        return rc;
+    arena_reset(&r->look);
+    if (view_object(&r->c, key, &run_end_record, &r->look, &end, &absent) < 0)
+        return 0;
+    return err_set(e, ERR_EXISTS, "run %s exists and has ended: choose another --name", r->run);
 }
 
 /* ---- following ---------------------------------------------------------------------------------
@@ -377,16 +433,16 @@ static int fit(struct remote *r, struct err *e)
 
     if ((rc = check_folder(r->o, e)) < 0 ||
         (rc = client_open_stores(&r->c, &r->o->client, SETTINGS_KAFKA, e)) < 0 ||
-        (rc = fill_job(r, e)) < 0 || (rc = check_world(r, e)) < 0 ||
+        (rc = fill_job(r, e)) < 0 || (rc = check_world(r, e)) < 0 || (rc = check_name(r, e)) < 0 ||
         (rc = progress_new(&r->progress, r->c.ports.clock, 2, PROGRESS_AUTO, e)) < 0)
         return rc;
-    if (r->o->follow && (rc = events_open(&r->events, &r->c, TOPIC_MODELS, false, e)) < 0)
+    if (r->o->follow && (rc = events_open(&r->events, &r->c, TOPIC_MODELS, r->known, e)) < 0)
         return rc;
     if ((rc = send_job(&r->c, &r->job, e)) < 0)
         return rc;
     progress_say(r->progress, "run %s: %s on dataset %s from %s", r->run, r->job.model,
                  r->job.dataset, r->job.backbone);
-    if (r->o->follow && (rc = follow(r, e)) < 0)
+    if (r->o->follow && ((rc = follow(r, e)) < 0 || (rc = is_mine(r, e)) < 0))
         return rc;
     return finish(r, e);
 }

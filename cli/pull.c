@@ -1,9 +1,12 @@
 #include "cli/pull.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +20,7 @@
 
 #define MANIFEST_MAX ((size_t)16 << 20)
 #define ARENA_MAX    ((size_t)128 << 20)
-#define MARK         ".tripline-pull" /* in a partial folder: it is ours to remove */
+#define MARK         ".tripline-pull" /* in DIR.partial: it is ours to remove; locked by a pull */
 
 struct task {
     struct client *c;
@@ -27,7 +30,9 @@ struct task {
     struct arena arena;
     struct run_end end;
     struct run_manifest manifest;
-    char partial[PATH_MAX];
+    char around[PATH_MAX];  /* DIR.partial: the mark, and until all is verified the model */
+    char partial[PATH_MAX]; /* the model there */
+    int lock;               /* the mark; -1: not held */
 };
 
 /* ---- what is promised --------------------------------------------------------------------------
@@ -255,32 +260,49 @@ done:
 /* ---- the folder --------------------------------------------------------------------------------
  */
 
+/* Two pulls would remove each other's files. The mark that was locked has to be the one that is there:
+ * another pull may have ended, and removed it, in between. */
+static int lock_mark(struct task *t, const char *mark, struct err *e)
+{
+    struct stat held, there;
+
+    if ((t->lock = open(mark, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0) {
+        err_errno(e, ERR_IO, "%s", mark);
+        rmdir(t->around); /* without a mark it would be in the way */
+        return ERR_IO;
+    }
+    if ((flock(t->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) && /* or without locks */
+        fstat(t->lock, &held) == 0 && stat(mark, &there) == 0 && held.st_dev == there.st_dev &&
+        held.st_ino == there.st_ino)
+        return 0;
+    close(t->lock);
+    t->lock = -1;
+    return err_set(e, ERR_EXISTS, "%s: another pull works there: wait for it", t->around);
+}
+
 static int begin_partial(struct task *t, struct err *e)
 {
     char mark[PATH_MAX];
     int rc;
 
-    if (snprintf(t->partial, sizeof t->partial, "%s.partial", t->out->folder) >=
-        (int)sizeof t->partial)
+    if (snprintf(t->around, sizeof t->around, "%s.partial", t->out->folder) >=
+        (int)sizeof t->around)
         return err_set(e, ERR_USAGE, "%s: the path is too long", t->out->folder);
-    if ((rc = local_path(t->partial, MARK, mark, e)) < 0)
+    if ((rc = local_path(t->around, MARK, mark, e)) < 0 ||
+        (rc = local_path(t->around, "model", t->partial, e)) < 0)
         return rc;
-    if (access(t->partial, F_OK) == 0 && access(mark, F_OK) != 0)
-        return err_set(e, ERR_EXISTS, "%s is in the way: move it", t->partial);
-    if ((rc = file_remove_tree(t->partial, e)) < 0 || (rc = file_mkdirs(t->partial, e)) < 0)
+    if (access(t->around, F_OK) == 0 && access(mark, F_OK) != 0)
+        return err_set(e, ERR_EXISTS, "%s is in the way: move it", t->around);
+    if ((rc = file_mkdirs(t->around, e)) < 0 || (rc = lock_mark(t, mark, e)) < 0 ||
+        (rc = file_remove_tree(t->partial, e)) < 0) /* of one that died */
         return rc;
-    return file_write(mark, "", 0, e);
+    return file_mkdirs(t->partial, e);
 }
 
 static int finish_partial(struct task *t, struct err *e)
 {
-    char mark[PATH_MAX];
-    int rc = local_path(t->partial, MARK, mark, e);
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    if (unlink(mark) < 0)
-        return err_errno(e, ERR_IO, "%s", mark);
     if (t->o->force && (rc = file_remove_tree(t->out->folder, e)) < 0)
         return rc;
     if (rename(t->partial, t->out->folder) < 0)
@@ -288,9 +310,19 @@ static int finish_partial(struct task *t, struct err *e)
     return 0;
 }
 
-static int pull_into(struct task *t, struct err *e)
+/* What is left of it, whether the model is out or not. */
+static void end_partial(struct task *t)
 {
     struct err ignored = ERR_INIT;
+
+    if (t->lock < 0)
+        return;
+    file_remove_tree(t->around, &ignored);
+    close(t->lock);
+}
+
+static int pull_into(struct task *t, struct err *e)
+{
     struct stat st;
     int rc;
 
@@ -304,11 +336,10 @@ static int pull_into(struct task *t, struct err *e)
                            "%s is there and holds something else: --force replaces it",
                            t->out->folder);
     }
-    if ((rc = begin_partial(t, e)) < 0)
-        return rc;
-    if ((rc = fetch_all(t, e)) < 0 || (rc = verify_golden(t, t->partial, e)) < 0 ||
-        (rc = finish_partial(t, e)) < 0)
-        file_remove_tree(t->partial, &ignored); /* nothing half-written stays */
+    if ((rc = begin_partial(t, e)) == 0 && (rc = fetch_all(t, e)) == 0 &&
+        (rc = verify_golden(t, t->partial, e)) == 0)
+        rc = finish_partial(t, e);
+    end_partial(t);
     return rc;
 }
 
@@ -322,7 +353,7 @@ int pull(struct client *c, const struct pull_options *o, struct pull_result *out
     memset(out, 0, sizeof *out);
     if (!t)
         return err_set(e, ERR_NOMEM, "a pull");
-    *t = (struct task){.c = c, .o = o, .out = out};
+    *t = (struct task){.c = c, .o = o, .out = out, .lock = -1};
     arena_init(&t->arena, ARENA_MAX);
     n = strlen(folder);
     while (n > 1 && folder[n - 1] == '/')

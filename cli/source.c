@@ -251,7 +251,7 @@ static ssize_t read_line(struct source *s, struct err *e)
     errno = 0;
     while ((n = getline(&s->line, &s->line_cap, s->lines)) > 0) {
         s->line_number++;
-        while (n > 0 && strchr("\r\n\t ", s->line[n - 1]))
+        while (n > 0 && memchr("\r\n\t ", s->line[n - 1], 4))
             s->line[--n] = '\0';
         if (n > 0)
             return n;
