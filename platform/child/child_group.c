@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "platform/base/file.h"
+#include "platform/base/text.h"
 #include "platform/child/child_int.h"
 
 #define LEAF      "tripline-worker"
@@ -238,8 +239,13 @@ static int enable_controllers(const struct groups *g, struct err *e)
 
 static bool is_gone(const char *name)
 {
-    long pid = atol(name + strlen(RUN));
+    char number[16];
+    int64_t pid;
 
+    snprintf(number, sizeof number, "%.*s", (int)strcspn(name + strlen(RUN), "-"),
+             name + strlen(RUN));
+    if (text_i64(number, 1, INT32_MAX, &pid) < 0)
+        return false; /* not ours */
     return pid == getpid() || (kill((pid_t)pid, 0) < 0 && errno == ESRCH);
 }
 

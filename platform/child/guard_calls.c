@@ -3,7 +3,7 @@
  * files past Landlock, memory past its limit, or a corner of the kernel that a training process has
  * no use for. A refused call fails with EPERM, clone3 with ENOSYS, so that the C library makes its
  * threads by clone, whose flags a filter can see; so do openat2 and every call that is newer than
- * this list.
+ * this list. fchmod does nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +54,7 @@ static const unsigned refused[] = {
     SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat, SYS_inotify_init,
     SYS_symlink, SYS_link, SYS_mknod,
 #endif
-    SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_setxattr, SYS_lsetxattr,
+    SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_setxattr, SYS_lsetxattr,
     SYS_fsetxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_truncate,
     SYS_inotify_init1, SYS_symlinkat, SYS_linkat, SYS_mknodat, SYS_ioctl,
     /* memory that no limit counts */
@@ -95,6 +95,7 @@ static const struct rule {
 #define JUMP(op, k, t, f) BPF_JUMP(BPF_JMP | BPF_K | BPF_##op, k, t, f)
 #define ANSWER(k)         BPF_STMT(BPF_RET | BPF_K, k)
 #define REFUSE            ANSWER(SECCOMP_RET_ERRNO | EPERM)
+#define NOTHING           ANSWER(SECCOMP_RET_ERRNO | 0) /* 0: as if it were done */
 #define UNKNOWN           ANSWER(SECCOMP_RET_ERRNO | ENOSYS)
 #define PASS              ANSWER(SECCOMP_RET_ALLOW)
 
@@ -140,6 +141,15 @@ static void add_refused(struct code *c, unsigned nr)
     add(c, steps, COUNT(steps));
 }
 
+/* Programs set the mode of a file that they wrote, and shall not fail for that: its parent is its
+ * user, whatever the mode. */
+static void add_ignored(struct code *c, unsigned nr)
+{
+    const struct sock_filter steps[] = {JUMP(JEQ, nr, 0, 1), NOTHING};
+
+    add(c, steps, COUNT(steps));
+}
+
 static void add_own_only(struct code *c, unsigned nr, unsigned pid)
 {
     const struct sock_filter steps[] = {JUMP(JEQ, nr, 0, 5),
@@ -171,11 +181,12 @@ int guard_calls(void)
     struct sock_fprog program = {.filter = c.at};
     unsigned i;
 
-    _Static_assert(11 + 2 * COUNT(refused) + 6 * (COUNT(own_only) + COUNT(rules)) < CODE_MAX,
+    _Static_assert(13 + 2 * COUNT(refused) + 6 * (COUNT(own_only) + COUNT(rules)) < CODE_MAX,
                    "the filter fits");
     add_begin(&c);
     for (i = 0; i < COUNT(refused); i++)
         add_refused(&c, refused[i]);
+    add_ignored(&c, SYS_fchmod);
     for (i = 0; i < COUNT(own_only); i++)
         add_own_only(&c, own_only[i], (unsigned)getpid());
     for (i = 0; i < COUNT(rules); i++)

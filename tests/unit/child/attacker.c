@@ -194,6 +194,13 @@ static long change_mode(const char *path)
     return chmod(path, 0777);
 }
 
+static long change_open_mode(const char *path)
+{
+    int fd = open(path, O_RDONLY);
+
+    return fd < 0 ? -1 : fchmod(fd, 0777);
+}
+
 static long change_mode_2(const char *path)
 {
     return syscall(452 /* fchmodat2 */, AT_FDCWD, path, 0777, 0);
@@ -576,40 +583,40 @@ static const struct {
     const char *name;
     long (*attempt)(const char *rest);
 } words[] = {
-    WORD(environment),    WORD(memory),
-    WORD(vm_read),        WORD(trace),
-    WORD(take_file),      WORD(inet),
-    WORD(inet6),          WORD(netlink),
-    WORD(socket_pair),    WORD(abstract_socket),
-    WORD(uring),          WORD(read_file),
-    WORD(list_folder),    WORD(write_file),
-    WORD(create_file),    WORD(make_folder),
-    WORD(remove_file),    WORD(rename_file),
-    WORD(truncate_file),  WORD(read_truncate),
-    WORD(mode_three),     WORD(change_mode),
-    WORD(change_mode_2),  WORD(change_owner),
-    WORD(change_times),   WORD(set_attribute),
-    WORD(hard_link),      WORD(symbolic_link),
-    WORD(named_pipe),     WORD(see_changes),
-    WORD(by_fork),        WORD(by_clone),
-    WORD(by_clone3),      WORD(by_spawn),
-    WORD(bomb),           WORD(eat_heap),
-    WORD(eat_private),    WORD(eat_shared),
-    WORD(eat_memfd),      WORD(eat_file),
-    WORD(eat_system_v),   WORD(signal_parent),
-    WORD(signal_all),     WORD(signal_thread),
-    WORD(signal_queue),   WORD(signal_pidfd),
-    WORD(signal_by_pipe), WORD(limit_parent),
-    WORD(slow_parent),    WORD(pin_parent),
-    WORD(outlive),        WORD(leave_group),
-    WORD(hide),           WORD(bpf),
-    WORD(perf),           WORD(fault),
-    WORD(keyring),        WORD(key),
-    WORD(user_namespace), WORD(unmount),
-    WORD(secret_memory),  WORD(newer_call),
-    WORD(device),         WORD(network),
-    WORD(threads),        WORD(fill),
-    WORD(hoard),
+    WORD(environment),   WORD(memory),
+    WORD(vm_read),       WORD(trace),
+    WORD(take_file),     WORD(inet),
+    WORD(inet6),         WORD(netlink),
+    WORD(socket_pair),   WORD(abstract_socket),
+    WORD(uring),         WORD(read_file),
+    WORD(list_folder),   WORD(write_file),
+    WORD(create_file),   WORD(make_folder),
+    WORD(remove_file),   WORD(rename_file),
+    WORD(truncate_file), WORD(read_truncate),
+    WORD(mode_three),    WORD(change_mode),
+    WORD(change_mode_2), WORD(change_open_mode),
+    WORD(change_owner),  WORD(change_times),
+    WORD(set_attribute), WORD(hard_link),
+    WORD(symbolic_link), WORD(named_pipe),
+    WORD(see_changes),   WORD(by_fork),
+    WORD(by_clone),      WORD(by_clone3),
+    WORD(by_spawn),      WORD(bomb),
+    WORD(eat_heap),      WORD(eat_private),
+    WORD(eat_shared),    WORD(eat_memfd),
+    WORD(eat_file),      WORD(eat_system_v),
+    WORD(signal_parent), WORD(signal_all),
+    WORD(signal_thread), WORD(signal_queue),
+    WORD(signal_pidfd),  WORD(signal_by_pipe),
+    WORD(limit_parent),  WORD(slow_parent),
+    WORD(pin_parent),    WORD(outlive),
+    WORD(leave_group),   WORD(hide),
+    WORD(bpf),           WORD(perf),
+    WORD(fault),         WORD(keyring),
+    WORD(key),           WORD(user_namespace),
+    WORD(unmount),       WORD(secret_memory),
+    WORD(newer_call),    WORD(device),
+    WORD(network),       WORD(threads),
+    WORD(fill),          WORD(hoard),
 };
 
 static void attempt(const char *word)

@@ -305,6 +305,31 @@ static void its_own_files_are_open_to_it(void **state)
     place_remove(&p);
 }
 
+/* Setting it succeeds, as programs expect, and does nothing. */
+static void a_mode_stays(void **state)
+{
+    struct place p;
+    char word[128], file[64];
+    struct child_spec spec = SPEC(word);
+    bool calls = holds(CHILD_CALLS);
+    struct stat before, after;
+
+    place_make(&p);
+    snprintf(word, sizeof word, "change_open_mode:%s/in/a", p.folder);
+    snprintf(file, sizeof file, "%s/a", p.in);
+    spec.readable = (const char *const[]){p.in, NULL};
+    assert_int_equal(stat(file, &before), 0);
+    if (calls) {
+        expect_start(*state, spec, CHILD_BEST, "change_open_mode done");
+        assert_int_equal(stat(file, &after), 0);
+        assert_int_equal(after.st_mode, before.st_mode);
+    }
+    expect_start(*state, spec, CHILD_OFF, "change_open_mode done");
+    assert_int_equal(stat(file, &after), 0);
+    assert_int_equal(after.st_mode & 0777, 0777);
+    place_remove(&p);
+}
+
 /* By many small files, and by files without a name. */
 static void its_folder_has_a_limit(void **state)
 {
@@ -479,6 +504,7 @@ static int run(void)
         REAL(it_cannot_slip_away),
         REAL(the_kernel_is_left_alone),
         REAL(its_own_files_are_open_to_it),
+        REAL(a_mode_stays),
         REAL(its_folder_has_a_limit),
         REAL(its_network_is_empty),
         REAL(a_parent_can_hide),
