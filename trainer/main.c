@@ -17,6 +17,7 @@
 
 struct settings_own {
     struct trainer_options o;
+    const char *cgroup; /* NULL: the process's own */
     char program[PATH_MAX];
     int lock; /* on the work folder; -1: none */
 };
@@ -65,9 +66,13 @@ static const struct conf_row rows[] = {
     {"trainer.max_time", CONF_DURATION, AT(max_time_ms), "30d", 1000, 366 * DAY_MS, NULL, NULL,
      "No attempt gets more time, whatever its job says."},
     {"trainer.sandbox", CONF_ENUM, AT(sandbox), "best", 0, 0, policies, NULL,
-     "How a training process is shut in (seccomp, Landlock, a network namespace): by what the host "
-     "offers; require: refuse to start where a guard is missing; off: by limits alone. --check "
-     "says what holds here."},
+     "How a training process is shut in (seccomp, Landlock, a network namespace, a cgroup): by "
+     "what "
+     "the host offers; require: refuse to start where a guard is missing; off: by limits alone. "
+     "--check says what holds here."},
+    {"trainer.cgroup", CONF_PATH, offsetof(struct settings_own, cgroup), NULL, 1, 400, NULL, NULL,
+     "Folder of a cgroup (v2) with memory and pids controllers, for this process alone: each "
+     "training process gets a group below it. Unset: the trainer's own, if it is delegated."},
     {"trainer.resume_any", CONF_BOOL, AT(resume_any), "true", 0, 0, NULL, NULL,
      "Go on from a checkpoint of a machine with another numeric fingerprint (the manifest then "
      "says exact: false); else such a run fails."},
@@ -81,33 +86,66 @@ static int add_settings(void *self, struct conf *c, struct err *e)
     return conf_add(c, rows, sizeof rows / sizeof rows[0], own, e);
 }
 
-/* Which guards hold here? A network that can't be left is no gap while no socket can be made. */
-static int check_sandbox(const struct settings_own *own, bool tell, struct err *e)
+static void tell_guard(const char *name, int rc, const struct err *why)
 {
-    struct err why;
+    fprintf(stderr, "tripline-trainer: sandbox: %s: %s%s\n", name,
+            rc == 0 ? "yes" : "no: ", rc == 0 ? "" : why->text);
+}
+
+/* A guard that is missing: told, logged, or too much. A network that can't be left is no gap while
+ * no socket can be made. */
+static int judge_guard(const struct settings_own *own, enum child_guard g, bool tell, bool no_gap,
+                       struct err *e)
+{
+    const char *name = child_guard_name(g);
+    struct err why = ERR_INIT;
+    int rc = own->o.sandbox == CHILD_OFF ? err_set(&why, ERR_UNSUPPORTED, "trainer.sandbox is off")
+                                         : child_guard_try(g, &why);
+
+    if (rc < 0 && rc != ERR_UNSUPPORTED) {
+        *e = why;
+        return rc;
+    }
+    if (tell)
+        tell_guard(name, rc, &why);
+    else if (rc < 0 && own->o.sandbox == CHILD_BEST && !no_gap)
+        log_error("sandbox.missing", &why, "guard", name, NULL);
+    if (rc < 0 && own->o.sandbox == CHILD_REQUIRE && !no_gap)
+        return err_set(e, ERR_CONFIG, "trainer.sandbox = require, but no guard of %s: %s", name,
+                       why.text);
+    return rc == 0;
+}
+
+/* A group that was asked for must be there; that there is none otherwise is usual. */
+static int open_groups(const struct settings_own *own, struct child_port *port, bool tell,
+                       struct err *e)
+{
+    struct err why = ERR_INIT;
+    int rc = own->o.sandbox == CHILD_OFF ? err_set(&why, ERR_UNSUPPORTED, "trainer.sandbox is off")
+                                         : child_exec_groups(port, own->cgroup, &why);
+
+    if (tell)
+        tell_guard("group", rc, &why);
+    if (rc < 0 && own->cgroup && own->o.sandbox != CHILD_OFF)
+        return err_set(e, ERR_CONFIG, "trainer.cgroup: %s", why.text);
+    if (!tell)
+        log_event(LOG_INFO, "sandbox.group", "held", rc == 0 ? "yes" : "no", "why", why.text, NULL);
+    return 0;
+}
+
+/* Which guards hold here? */
+static int check_sandbox(const struct settings_own *own, struct child_port *port, bool tell,
+                         struct err *e)
+{
     bool calls = false;
     int g, rc;
 
     for (g = 0; g < CHILD_GUARDS; g++) {
-        why = (struct err)ERR_INIT;
-        rc = own->o.sandbox == CHILD_OFF ? err_set(&why, ERR_UNSUPPORTED, "trainer.sandbox is off")
-                                         : child_guard_try((enum child_guard)g, &why);
-        if (rc < 0 && rc != ERR_UNSUPPORTED) {
-            *e = why;
+        if ((rc = judge_guard(own, (enum child_guard)g, tell, g == CHILD_NETWORK && calls, e)) < 0)
             return rc;
-        }
-        calls = calls || (g == CHILD_CALLS && rc == 0);
-        if (tell)
-            fprintf(stderr, "tripline-trainer: sandbox: %s: %s\n",
-                    child_guard_name((enum child_guard)g), rc == 0 ? "holds" : why.text);
-        else if (rc < 0 && own->o.sandbox == CHILD_BEST && !(g == CHILD_NETWORK && calls))
-            log_error("sandbox.missing", &why, "guard", child_guard_name((enum child_guard)g),
-                      NULL);
-        if (rc < 0 && own->o.sandbox == CHILD_REQUIRE && !(g == CHILD_NETWORK && calls))
-            return err_set(e, ERR_CONFIG, "trainer.sandbox = require, but no guard of %s: %s",
-                           child_guard_name((enum child_guard)g), why.text);
+        calls = calls || (g == CHILD_CALLS && rc == 1);
     }
-    return 0;
+    return open_groups(own, port, tell, e);
 }
 
 /* Another process of this user, such as a training process, may neither trace this one nor read its
@@ -130,7 +168,7 @@ static int check(void *self, struct service_context *x, struct err *e)
         return rc;
     if ((rc = file_mkdirs(own->o.work, e)) < 0)
         return err_wrap(e, "trainer.work");
-    if ((rc = check_sandbox(own, true, e)) < 0)
+    if ((rc = check_sandbox(own, x->ports->child, true, e)) < 0)
         return rc;
     topic_internal(&keys, TOPIC_DONE, done);
     if ((rc = key_board(&keys, BOARD_STATUS, "check", "check", status, e)) < 0)
@@ -187,8 +225,8 @@ static int run(void *self, struct service_context *x, struct err *e)
     own->o.program = own->program;
     own->o.prefix = x->settings->tripline.prefix;
     hide();
-    if ((rc = check_sandbox(own, false, e)) == 0 && (rc = lock_work(own, e)) == 0 &&
-        (rc = trainer_new(&t, &own->o, &p, e)) == 0)
+    if ((rc = check_sandbox(own, x->ports->child, false, e)) == 0 &&
+        (rc = lock_work(own, e)) == 0 && (rc = trainer_new(&t, &own->o, &p, e)) == 0)
         rc = trainer_run(t, e);
     trainer_free(t);
     if (own->lock >= 0)

@@ -126,6 +126,15 @@ static int64_t cpu_seconds_of(const struct attempt *a)
     return (time_limit_ms(a) / 1000 + 1) * (machine > 1 ? machine : 1);
 }
 
+/* Those that compute, those of the libraries that they call, and a few that wait. */
+static int threads_allowed(const struct attempt *a)
+{
+    long machine = sysconf(_SC_NPROCESSORS_ONLN);
+    int threads = threads_of(a);
+
+    return 64 + 4 * (threads ? threads : machine > 1 ? (int)machine : 1);
+}
+
 static int start(struct play *p, struct err *e)
 {
     const struct attempt *a = p->a;
@@ -145,7 +154,9 @@ static int start(struct play *p, struct err *e)
                               .space_bytes = (uint64_t)o->work_bytes,
                               .memory_bytes = memory_of(a),
                               .file_bytes = (uint64_t)o->work_bytes,
-                              .cpu_seconds = cpu_seconds_of(a)};
+                              .cpu_seconds = cpu_seconds_of(a),
+                              .processes = threads_allowed(a),
+                              .cpus = threads_of(a)};
     int rc;
 
     snprintf(segments, sizeof segments, "%s/segments", a->folder);
