@@ -30,16 +30,18 @@ void anchor_of(struct anchor *a, const struct bus_message *m)
     hash_record(m->key, m->key_len, m->value, m->value_len, a->hash);
 }
 
+bool anchor_equals(const struct anchor *a, const struct anchor *b)
+{
+    return a->there && b->there && a->offset == b->offset && a->timestamp_ms == b->timestamp_ms &&
+           (!a->hashed || !b->hashed || !memcmp(a->hash, b->hash, sizeof a->hash));
+}
+
 bool anchor_matches(const struct anchor *a, const struct bus_message *m)
 {
-    unsigned char hash[SHA256_SIZE];
+    struct anchor other;
 
-    if (m->offset != a->offset || m->timestamp_ms != a->timestamp_ms)
-        return false;
-    if (!a->hashed)
-        return true;
-    hash_record(m->key, m->key_len, m->value, m->value_len, hash);
-    return !memcmp(hash, a->hash, sizeof hash);
+    anchor_of(&other, m);
+    return anchor_equals(a, &other);
 }
 
 static void take_anchor(struct anchor *a, const struct segment_record *r)
@@ -307,4 +309,16 @@ int chain_record(struct ingest *in, const struct part *p, int64_t offset, struct
         return err_set(e, ERR_NOT_FOUND, "%s/%d: no segment covers offset %lld", p->topic,
                        (int)p->partition, (long long)offset);
     return out->there && out->offset == offset;
+}
+
+int chain_finished_record(const struct part *p, int64_t offset, struct anchor *out, struct err *e)
+{
+    struct segment_name name;
+    int64_t next;
+    int rc;
+
+    *out = (struct anchor){0};
+    part_name(p, p->size.first, &name);
+    rc = read_segment(&p->body, &name, offset, &next, out, e);
+    return rc < 0 ? rc : out->there && out->offset == offset;
 }

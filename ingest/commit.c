@@ -64,10 +64,19 @@ static int finish(struct ingest *in, struct part *p, struct err *e)
  * may mix two topics' records, or call offsets empty that are not: it is dropped, and the new topic
  * read from its begin. The old one's last records are gone with it. A topic that was deleted, or
  * that is shorter now than what was read, can't have given any of the open segment: it is kept, but
- * whether the old one's end was empty can't be proven any more. 1: the segment may be created, and
- * up to *upto; 0: dropped; < 0.
+ * whether the old one's end was empty can't be proven any more.
  */
-static int confirm(struct ingest *in, struct part *p, int64_t *upto, struct err *e)
+static void drop_mixed(struct ingest *in, struct part *p)
+{
+    log_event(LOG_WARN, "segment.dropped", "owner", p->owner, "dataset", p->dataset, "partition",
+              LOG_I(p->partition), "next", LOG_I(p->next), "why", "the topic was re-created", NULL);
+    part_drop(in, p);
+    part_later(in, p, PART_FIND, 0);
+}
+
+/* 1: the segment may be created, and up to *upto; 0: dropped; < 0. */
+static int confirm(struct ingest *in, struct part *p, int64_t *upto, struct anchor *inside,
+                   struct err *e)
 {
     struct topic_look look = {.is = TOPIC_SHORTER};
     struct err why = ERR_INIT;
@@ -80,18 +89,35 @@ static int confirm(struct ingest *in, struct part *p, int64_t *upto, struct err 
     }
     if (look.is == TOPIC_SHORTER)
         *upto = p->next;
+    if (look.is == TOPIC_UNPROVEN)
+        *inside = look.inside;
     if (look.is != TOPIC_NEW)
         return 1;
-    log_event(LOG_WARN, "segment.dropped", "owner", p->owner, "dataset", p->dataset, "partition",
-              LOG_I(p->partition), "next", LOG_I(p->next), "why", "the topic was re-created", NULL);
-    part_drop(in, p);
-    part_later(in, p, PART_FIND, 0);
+    drop_mixed(in, p);
+    return 0;
+}
+
+/* 1: the finished segment has that record, if it is one; 0: dropped; < 0. */
+static int confirm_inside(struct ingest *in, struct part *p, const struct anchor *inside,
+                          struct err *e)
+{
+    struct anchor found;
+    int rc;
+
+    if (!inside->there)
+        return 1;
+    if ((rc = chain_finished_record(p, inside->offset, &found, e)) < 0)
+        return rc;
+    if (rc > 0 && anchor_equals(&found, inside))
+        return 1;
+    drop_mixed(in, p);
     return 0;
 }
 
 /* Transaction markers at the end are covered too, else a reader would wait for them. 1: the open
  * segment can be created; 0: it was dropped; < 0. */
-static int complete(struct ingest *in, struct part *p, bool idle, struct err *e)
+static int complete(struct ingest *in, struct part *p, bool idle, struct anchor *inside,
+                    struct err *e)
 {
     struct err ignored = ERR_INIT; /* measure_watch asks again for a quiet end */
     struct segment_size size;
@@ -105,7 +131,7 @@ static int complete(struct ingest *in, struct part *p, bool idle, struct err *e)
         part_drop(in, p);
         return 0;
     }
-    if ((rc = confirm(in, p, &upto, e)) <= 0)
+    if ((rc = confirm(in, p, &upto, inside, e)) <= 0)
         return rc;
     if (upto == size.first) {
         part_drop(in, p);
@@ -119,18 +145,20 @@ static int complete(struct ingest *in, struct part *p, bool idle, struct err *e)
 
 int commit_cut(struct ingest *in, struct part *p, bool idle, struct err *e)
 {
+    struct anchor inside = {0};
     int rc;
 
     if (!p->open)
         return 0;
-    if ((rc = complete(in, p, idle, e)) <= 0)
+    if ((rc = complete(in, p, idle, &inside, e)) <= 0)
         return rc;
     if (p->unflushed && !DEFECT("ingest.copies-later") && (rc = reject_flush(in, e)) != 0)
         return rc < 0 ? rc : 0;
     FAILPOINT("ingest.flushed");
     if ((rc = finish(in, p, e)) < 0)
         return err_wrap(e, "%s/%d", p->topic, (int)p->partition);
-    return commit_put(in, p, e);
+    rc = confirm_inside(in, p, &inside, e);
+    return rc <= 0 ? rc : commit_put(in, p, e);
 }
 
 /* For lag monitors and as a hint: that it fails is no harm. */

@@ -133,6 +133,7 @@ int part_make_room(struct ingest *in, struct err *e);
 /* --- chain.c --- */
 void anchor_of(struct anchor *a, const struct bus_message *m);
 bool anchor_matches(const struct anchor *a, const struct bus_message *m);
+bool anchor_equals(const struct anchor *a, const struct anchor *b);
 /* Follows the chain from what p->chain knows, or finds it from `hint` (a committed offset or -1).
  */
 int chain_find(struct ingest *in, struct part *p, int64_t hint, struct err *e);
@@ -140,6 +141,8 @@ int chain_find(struct ingest *in, struct part *p, int64_t hint, struct err *e);
  * ERR_NOT_FOUND: the segment that tells is not in the store any more. */
 int chain_record(struct ingest *in, const struct part *p, int64_t offset, struct anchor *out,
                  struct err *e);
+/* The same of p->body, the finished segment. */
+int chain_finished_record(const struct part *p, int64_t offset, struct anchor *out, struct err *e);
 /* Begins the next incarnation; that another did so first is fine. Then find again. */
 int chain_begin(struct ingest *in, struct part *p, const char *reason, struct err *e);
 
@@ -155,6 +158,7 @@ enum topic_is {
 struct topic_look {
     enum topic_is is;
     int64_t offset;
+    struct anchor inside; /* UNPROVEN: what the finished segment must have, if there */
 };
 /* Is it the topic that the chain, and the open segment up to `upto`, was read from? ERR_NOT_FOUND:
  * there is none. */

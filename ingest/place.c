@@ -61,7 +61,8 @@ static int wait_short(struct ingest *in, struct part *p, int64_t asked_ms, int64
  *
  * The chain's last record is looked for first: one read. It may be gone (compaction, retention) or
  * be a transaction's marker in the new topic; then Kafka's oldest record is looked up in the chain.
- * If that lies behind the chain's end, the topic holds nothing that the chain left out.
+ * If that lies behind the chain's end, the topic holds nothing that the chain left out, and it is
+ * looked up in the open segment.
  */
 
 /* The first record at or after `offset`: 1, 0, < 0. ERR_NOT_FOUND: no such topic. */
@@ -114,6 +115,8 @@ static void compare_open(const struct part *p, const struct bus_message *m, int6
         look->is = anchor_matches(begin, m) ? TOPIC_SAME : TOPIC_NEW;
     else if (m->offset < (begin->there ? begin->offset : upto))
         look->is = TOPIC_NEW;
+    else if (m->offset < upto)
+        anchor_of(&look->inside, m);
 }
 
 /* Nothing stands where the chain's last record was, up to its end. */

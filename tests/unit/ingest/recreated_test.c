@@ -244,6 +244,38 @@ static void test_before_the_first_cut(void **state)
     ingest_free(in);
 }
 
+/* What was read first is gone: a record in the midst of the open segment tells. */
+static void test_before_the_first_cut_and_trimmed(void **state)
+{
+    struct ingest *in = world_ingest(&w);
+
+    (void)state;
+    put_many(0, 5);
+    world_run(&w, in, 500);
+    recreate();
+    put_many(100, 112);
+    ok(bus_mem_trim(w.bus, TOPIC, 0, 3, &e));
+    world_run(&w, in, 10000);
+    assert_int_equal(world_logged(&w, "segment.dropped"), 1);
+    assert_int_equal(whole_in(0).documents, 9);
+    assert_int_equal(whole_in(0).missing, 3);
+    ingest_free(in);
+}
+
+static void test_same_and_trimmed(void **state)
+{
+    struct ingest *in = world_ingest(&w);
+
+    (void)state;
+    put_many(0, 5);
+    world_run(&w, in, 500);
+    ok(bus_mem_trim(w.bus, TOPIC, 0, 3, &e));
+    world_run(&w, in, 10000);
+    assert_int_equal(world_logged(&w, "segment.dropped"), 0);
+    assert_int_equal(whole_in(0).documents, 5);
+    ingest_free(in);
+}
+
 static void test_deleted_before_the_cut(void **state)
 {
     struct ingest *in = world_ingest(&w);
@@ -319,6 +351,8 @@ int main(void)
         CASE(test_between_read_and_cut),
         CASE(test_shorter_before_the_cut),
         CASE(test_before_the_first_cut),
+        CASE(test_before_the_first_cut_and_trimmed),
+        CASE(test_same_and_trimmed),
         CASE(test_deleted_before_the_cut),
         CASE(test_while_its_end_is_looked_at),
         CASE(test_while_it_is_placed),
