@@ -1,6 +1,7 @@
 /*
  * read_topic TOPIC: every record that is there, "partition key header=value ... body", a line each.
  * read_topic --send TOPIC KEY VALUE: sends one, unchecked.
+ * read_topic --lines TOPIC FILE: sends each line, unchecked, with the keys d1, d2, ...
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,20 +38,49 @@ static int64_t count_records(struct bus *bus, const char *topic, struct err *e)
     return all;
 }
 
-static int send_one(struct bus *bus, char **argv, struct err *e)
+static int send_one(struct bus_producer *p, const char *topic, const char *key, const char *value,
+                    size_t n, struct err *e)
+{
+    const struct bus_message m = {.topic = topic,
+                                  .partition = -1,
+                                  .key = key,
+                                  .key_len = strlen(key),
+                                  .value = value,
+                                  .value_len = n};
+
+    return bus_send(p, &m, NULL, e);
+}
+
+static int send_lines(struct bus_producer *p, const char *topic, const char *path, struct err *e)
+{
+    FILE *f = fopen(path, "re");
+    char *line = NULL, key[24];
+    size_t room = 0, number = 0;
+    ssize_t n;
+    int rc = 0;
+
+    if (!f)
+        return err_errno(e, ERR_IO, "%s", path);
+    while (rc == 0 && (n = getline(&line, &room, f)) > 0) {
+        snprintf(key, sizeof key, "d%zu", ++number);
+        rc = send_one(p, topic, key, line, (size_t)n - (line[n - 1] == '\n'), e);
+    }
+    free(line);
+    fclose(f);
+    return rc;
+}
+
+static int send_all(struct bus *bus, int argc, char **argv, struct err *e)
 {
     const struct bus_producer_options o = {0};
-    const struct bus_message m = {.topic = argv[0],
-                                  .partition = -1,
-                                  .key = argv[1],
-                                  .key_len = strlen(argv[1]),
-                                  .value = argv[2],
-                                  .value_len = strlen(argv[2])};
     struct bus_producer *p = NULL;
     int rc;
 
-    if ((rc = bus_producer_open(bus, &o, NULL, NULL, &p, e)) == 0 &&
-        (rc = bus_send(p, &m, NULL, e)) == 0)
+    if ((rc = bus_producer_open(bus, &o, NULL, NULL, &p, e)) < 0)
+        return rc;
+    rc = argc == 5 ? send_one(p, argv[2], argv[3], argv[4], strlen(argv[4]), e)
+                   : send_lines(p, argv[2], argv[3], e);
+    if (rc == 0)
         rc = bus_flush(p, 10000, e);
     bus_producer_free(p);
     return rc;
@@ -73,8 +103,8 @@ int main(int argc, char **argv)
     snprintf(group, sizeof group, "read-topic-%d", (int)getpid());
     if ((rc = clock_real(&clock, &e)) < 0 || (rc = bus_kafka(&bus, &k, clock, &e)) < 0)
         goto done;
-    if (argc == 5 && !strcmp(argv[1], "--send")) {
-        left = send_one(bus, argv + 2, &e) < 0;
+    if ((argc == 5 && !strcmp(argv[1], "--send")) || (argc == 4 && !strcmp(argv[1], "--lines"))) {
+        left = send_all(bus, argc, argv, &e) < 0;
         goto done;
     }
     if ((left = count_records(bus, topics[0], &e)) < 0 ||

@@ -1,11 +1,13 @@
 /* What commands make of a run's objects: status from either store, log lines once each, pulls
  * that are whole or nothing. Stores in memory. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -359,6 +361,34 @@ static void a_model_is_pulled(void **state)
     assert_true(r.already_there);
 }
 
+/* Two pulls into one folder would remove each other's files; what one left that died is removed. */
+static void one_pull_at_a_time(void **state)
+{
+    char partial[120], mark[160], old[160];
+    struct err why = ERR_INIT;
+    struct pull_result r;
+    int fd;
+
+    put_model("model/onnx/model.onnx", NULL);
+    snprintf(partial, sizeof partial, "%s.partial", target);
+    snprintf(mark, sizeof mark, "%s/.tripline-pull", partial);
+    snprintf(old, sizeof old, "%s/model", partial);
+    ok(file_mkdirs(old, &e));
+    snprintf(old, sizeof old, "%s/model/old.txt", partial);
+    ok(file_write(old, "x", 1, &e));
+    fd = open(mark, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(try_pull(&r, false, &why), ERR_EXISTS);
+    assert_non_null(strstr(why.text, "another pull works there"));
+    assert_int_equal(access(old, F_OK), 0);
+    close(fd);
+    ok(try_pull(&r, false, &e));
+    assert_int_equal(access(partial, F_OK), -1);
+    snprintf(old, sizeof old, "%s/old.txt", target);
+    assert_int_equal(access(old, F_OK), -1);
+}
+
 static void another_folder_is_left_alone(void **state)
 {
     struct pull_result r;
@@ -433,6 +463,7 @@ int main(void)
         TEST(a_flush_of_redis_loses_no_line),
         TEST(broken_lines_are_passed_over),
         TEST(a_model_is_pulled),
+        TEST(one_pull_at_a_time),
         TEST(another_folder_is_left_alone),
         TEST(other_bytes_are_refused),
         TEST(paths_stay_inside),
