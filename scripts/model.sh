@@ -31,6 +31,8 @@ holds chain   safety                  FAULTS=2
 holds runs    safety                  FAULTS=2 WORKERS=1 TRIES=1
 holds chain   safety                  FAULTS=2 GOOD=4 BAD=1
 holds chain   all_taken               FAULTS=1 LOW=2
+holds topic   safety                  COMPACTED=0
+holds topic   present_taken           COMPACTED=1
 holds publish safety                  FAULTS=2 GIVES=2
 holds publish safety                  FAULTS=1 GIVES=2 VARIANT_ID_PER_PROCESS
 holds publish safety                  FAULTS=1 GIVES=2 VARIANT_NO_GROUP
@@ -45,6 +47,11 @@ fails chain   whole_range             BUG_MISSING_SILENT
 fails chain   missing_is_gone         BUG_MISSING_TOO_MUCH
 fails chain   not_cut_off             BUG_OVERWRITE
 fails chain   no_overlap              BUG_OVERWRITE
+fails topic   only_if_made_anew       BUG_ABSENT_IS_NEW
+fails topic   present_taken           BUG_CHAIN_ALONE
+fails topic   present_taken           BUG_LAST_RECORD_ONLY
+fails topic   present_taken           BUG_NOT_COMPARED_AT_CUT
+fails topic   present_taken           BUG_NO_WATCH
 fails runs    not_of_redis_alone      BUG_412_IS_A_LOSS TRIES=1
 fails runs    cancel_answers_what_won BUG_CANCEL_ANSWERS_ITSELF FAULTS=1
 fails runs    one_end                 BUG_CANCEL_OVERWRITES
@@ -87,6 +94,8 @@ holds runs    remembered              FAULTS=2 INTAKES=2 WORKERS=1
 holds chain   safety                  FAULTS=3
 holds chain   safety                  FAULTS=2 N=4 GOOD=9 BAD=2 LOW=2
 holds chain   all_taken               FAULTS=2
+holds topic   safety                  N=4 LOW=2 COMPACTED=2
+holds topic   present_taken           N=4 LOW=2
 holds publish safety                  FAULTS=3 GIVES=3
 holds publish told                    FAULTS=2 GIVES=3
 TEXT
@@ -100,7 +109,7 @@ each_bites() {
         if table | grep -qE "^fails [a-z]+ +$name "; then continue; fi
         echo "model: no planted bug shows that '$name' bites"
         missed=1
-    done < <(grep -ohE '^ltl [a-z_]+|HOLDS\([a-z_]+,' "$models"/{chain,runs,publish}.pml | grep -oE '[a-z_]+' | grep -vx ltl | sort -u)
+    done < <(grep -ohE '^ltl [a-z_]+|HOLDS\([a-z_]+,' "$models"/{chain,topic,runs,publish}.pml | grep -oE '[a-z_]+' | grep -vx ltl | sort -u)
     return "$missed"
 }
 # verify WANT MODEL PROPERTY DEFINITION...: one line; in a folder of its own.

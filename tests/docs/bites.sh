@@ -43,7 +43,7 @@ bites docs/protocol.md 's/check_chain.c: is lost/check_chain.c: is found/' promi
 bites docs/protocol.md 's/oracle.c: nobody sent that record/oracles.c: nobody sent that record/' promises
 bites docs/protocol.md 's/`watch.c: was changed`, `watch.c: is gone`/`watch.c: was changed`/' promises
 bites docs/protocol.md 's/`unit.ingest.ingest_test.c: test_zombie_loses`/`unit\/ingest\/ingest_test.c: test_zombie_wins`/' promises
-bites docs/protocol.md 's/- gaps are\|- that topic is not read there/-/' promises
+bites docs/protocol.md "s/- \`open.\` is not read there/-/" promises
 bites docs/protocol.md '/^| `BUG_NO_SWEEP`/d' promises
 bites README.md 's/--follow --pull/--follows --pull/' commands "$bin"
 bites README.md 's/^tripline watch/tripline watched/' commands "$bin"

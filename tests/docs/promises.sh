@@ -57,7 +57,7 @@ while IFS='|' read -r _ promise model sim chaos tests _; do
 done < <(awk '/^## / { on = $0 == "## Promises" } on && /^[|] [A-Z][0-9]+:/' "$page")
 [ "$count" -ge 20 ] || complain "$page: only $count promises were found"
 
-for file in tests/model/{chain,runs,publish}.pml; do belongs "$file" < <(invariants "$file" | sort -u); done
+for file in tests/model/{chain,topic,runs,publish}.pml; do belongs "$file" < <(invariants "$file" | sort -u); done
 for file in tests/sim/{check_*,watch}.c tests/chaos/oracle*.c; do
     if [[ $file != *_test.c ]]; then belongs "$file" < <(verdicts "$file"); fi
 done
