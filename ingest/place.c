@@ -52,12 +52,12 @@ static int wait_short(struct ingest *in, struct part *p, int64_t asked_ms, int64
 }
 
 /*
- * Is it the same topic? librdkafka gives no topic ids, so records tell. An offset that was read, or
- * that was seen to hold none, never gets another record: a record in Kafka that the chain has not,
- * or has otherwise, proves a new topic. One that both have proves the old one at the moment of that
- * read, and since a topic that is gone never comes back, all that was learnt before is of it too.
- * What is learnt from Kafka must therefore be compared after, and before S3 is told: a topic that
- * is re-created between the comparison and the create does not spoil the segment.
+ * Is it the same topic? librdkafka gives no topic ids before 2.3, so records tell. An offset that
+ * was read, or that was seen to hold none, never gets another record: a record in Kafka that the
+ * chain has not, or has otherwise, proves a new topic. One that both have proves the old one at the
+ * moment of that read, and since a topic that is gone never comes back, all that was learnt before
+ * is of it too. What is learnt from Kafka must therefore be compared after, and before S3 is told:
+ * a topic that is re-created between the comparison and the create does not spoil the segment.
  *
  * The chain's last record is looked for first: one read. It may be gone (compaction, retention) or
  * be a transaction's marker in the new topic; then Kafka's oldest record is looked up in the chain.

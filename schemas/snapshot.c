@@ -16,7 +16,7 @@ static const struct record_field base_fields[] = {
     RECORD_FIELD(chain_base, partition, INT, REQUIRED, .min = 0, .max = INT32_MAX,
                  .help = "The partition."),
     RECORD_FIELD(chain_base, first, INT, REQUIRED, COUNT,
-                 .help = "The offset the chain begins at: the low watermark."),
+                 .help = "The offset the chain begins at."),
     RECORD_FIELD(chain_base, reason, STRING, OPTIONAL, .max = 512, .help = "Why it was begun."),
     RECORD_FIELD(chain_base, nonce, STRING, REQUIRED, NONCE),
     RECORD_FIELD(chain_base, time_ms, INT, REQUIRED, TIME),

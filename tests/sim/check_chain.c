@@ -2,7 +2,9 @@
  * Documents: every acknowledged record is in exactly one segment, as a record or
  * a rejection, or in a range that a segment states as missing because Kafka no
  * longer had it. Segments form one chain per incarnation, an incarnation holds
- * one life of its topic. Only a topic that was deleted takes records with it.
+ * one life of its topic; or several, if each has no record before those of it that
+ * are there: nothing tells such lives apart. Only a topic that was deleted takes
+ * records with it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,8 @@ struct chain {
     struct world *w;
     struct dataset *d;
     struct segment_name name;
-    int life;     /* that the incarnation holds; -1: nothing of any */
+    int begun;    /* the first life that the incarnation holds */
+    int life;     /* and the last; -1: nothing of any */
     int past;     /* lives before this one are another incarnation's */
     int64_t base; /* what was gone before the incarnation began, its base.json says */
     int64_t next;
@@ -66,6 +69,60 @@ static struct sent *find(const struct chain *c, int life, int64_t offset)
     return NULL;
 }
 
+/* Of the life that is there now nothing may be left out; of one that was deleted, the end may. */
+static void check_covered(struct chain *c, int life)
+{
+    struct topic_life *l = &c->d->lives[life];
+    bool deleted = life + 1 < c->d->life_count;
+    char where[160];
+    size_t i;
+
+    for (i = 0; i < l->count; i++) {
+        const struct sent *s = l->sent[i];
+
+        if (s->seen && s->missing)
+            world_violation(c->w, "%s: the record at offset %lld is there and stated as missing",
+                            place(c, where), (long long)s->offset);
+        if (!s->visible || s->partition != c->name.partition || s->seen || s->missing ||
+            (deleted && (c->life != life || s->offset >= c->next)) ||
+            (s->offset < c->base && s->offset < l->low[c->name.partition]))
+            continue;
+        world_violation(c->w, "%s: the record at offset %lld of the topic's life %d is lost",
+                        place(c, where), (long long)s->offset, life);
+        return;
+    }
+}
+
+static const struct sent *first_record(const struct chain *c, int life)
+{
+    const struct topic_life *l = &c->d->lives[life];
+    const struct sent *first = NULL;
+    size_t i;
+
+    for (i = 0; i < l->count; i++)
+        if (l->sent[i]->visible && l->sent[i]->partition == c->name.partition &&
+            (!first || l->sent[i]->offset < first->offset))
+            first = l->sent[i];
+    return first;
+}
+
+/* The first record of a later life, which nothing tells from the life before. */
+static struct sent *begins_unseen(struct chain *c, const struct segment_record *r)
+{
+    struct sent *s;
+    int life;
+
+    for (life = c->life + 1; life < c->d->life_count; life++) {
+        s = find(c, life, r->offset);
+        if (!s || !fits(s, r) || s != first_record(c, life))
+            continue;
+        check_covered(c, c->life);
+        c->life = life;
+        return s;
+    }
+    return NULL;
+}
+
 static void take(struct chain *c, const struct segment_record *r)
 {
     struct sent *s = NULL;
@@ -80,13 +137,19 @@ static void take(struct chain *c, const struct segment_record *r)
         if (c->life >= 0)
             break;
     }
+    if (!s && c->life >= 0) {
+        s = begins_unseen(c, r);
+        life = c->life;
+    }
     if (!s) {
         world_violation(c->w, "%s: the record at offset %lld was never sent so", place(c, where),
                         (long long)r->offset);
         return;
     }
-    if (r->kind != SEGMENT_REJECTED) /* two lives may have a hostile one at the same offset */
+    if (r->kind != SEGMENT_REJECTED) { /* two lives may have a hostile one at the same offset */
+        c->begun = c->life < 0 ? life : c->begun;
         c->life = life;
+    }
     if (s->seen++)
         world_violation(c->w, "%s: the record at offset %lld is in two segments", place(c, where),
                         (long long)r->offset);
@@ -95,7 +158,8 @@ static void take(struct chain *c, const struct segment_record *r)
 /* Kafka had nothing below `low` of one of the lives. */
 static void check_missing(struct chain *c, const struct offset_range *range)
 {
-    int first = c->life < 0 ? c->past : c->life, last = c->life < 0 ? c->d->life_count : first + 1;
+    int first = c->life < 0 ? c->past : c->begun;
+    int last = c->life < 0 ? c->d->life_count : c->life + 1;
     char where[160];
     int64_t at;
     int l;
@@ -180,30 +244,6 @@ static bool begin(struct chain *c)
     arena_release(&arena);
     buf_release(&b);
     return rc == 0;
-}
-
-/* Of the life that is there now nothing may be left out; of one that was deleted, the end may. */
-static void check_covered(struct chain *c, int life)
-{
-    struct topic_life *l = &c->d->lives[life];
-    bool deleted = life + 1 < c->d->life_count;
-    char where[160];
-    size_t i;
-
-    for (i = 0; i < l->count; i++) {
-        const struct sent *s = l->sent[i];
-
-        if (s->seen && s->missing)
-            world_violation(c->w, "%s: the record at offset %lld is there and stated as missing",
-                            place(c, where), (long long)s->offset);
-        if (!s->visible || s->partition != c->name.partition || s->seen || s->missing ||
-            (deleted && (c->life != life || s->offset >= c->next)) ||
-            (s->offset < c->base && s->offset < l->low[c->name.partition]))
-            continue;
-        world_violation(c->w, "%s: the record at offset %lld of the topic's life %d is lost",
-                        place(c, where), (long long)s->offset, life);
-        return;
-    }
 }
 
 static void check_partition(struct world *w, struct dataset *d, int32_t partition)

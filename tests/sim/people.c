@@ -9,15 +9,7 @@
 #include "schemas/segment.h"
 #include "tests/sim/sim.h"
 
-enum {
-    STREAM_PEOPLE = 2000,
-    STREAMS = 8,
-    BURST = 9,
-    GAP_MS = 240000,
-    GONE_MS = 90000,
-    BEGUN_MS = 5000,
-    BEGUN_TRIES = 1000
-};
+enum { STREAM_PEOPLE = 2000, STREAMS = 8, BURST = 9, GAP_MS = 240000, GONE_MS = 90000 };
 
 uint64_t sent_hash(const void *key, size_t key_len, const void *value, size_t value_len)
 {
@@ -191,12 +183,70 @@ static void transaction(struct dataset *d)
     bus_producer_free(p);
 }
 
+/* Does a segment of that partition hold a record of the topic's life? */
+struct reader {
+    struct dataset *d;
+    int32_t part;
+};
+
+static bool sent_so(const struct topic_life *l, int32_t part, const struct segment_record *r)
+{
+    const struct document_message *m = &r->message;
+    size_t i;
+
+    for (i = 0; i < l->count; i++)
+        if (l->sent[i]->partition == part && l->sent[i]->offset == r->offset &&
+            l->sent[i]->hash == sent_hash(m->key, m->key_len, m->value, m->value_len))
+            return true;
+    return false;
+}
+
+static int each_segment(void *arg, const char *key, uint64_t size)
+{
+    const struct reader *in = arg;
+    struct segment_reader *r = NULL;
+    struct segment_name name;
+    struct segment_record record;
+    struct err e = ERR_INIT;
+    bool found = false;
+    struct buf b;
+
+    (void)size;
+    if (!key_segment_parse(key, &name) || name.partition != in->part)
+        return 0;
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    world_must(blob_get(in->d->w->blob, key, &b, &e), &e);
+    world_must(segment_reader_new(&r, b.data, b.len, &e), &e);
+    while (!found && segment_reader_next(r, &record, &e) > 0)
+        found = record.kind != SEGMENT_REJECTED && sent_so(life_of(in->d), in->part, &record);
+    segment_reader_free(r);
+    buf_release(&b);
+    return found;
+}
+
+static bool taken(struct dataset *d, int32_t part)
+{
+    struct reader in = {d, part};
+    struct err e = ERR_INIT;
+    char prefix[KEY_MAX];
+    int rc;
+
+    world_must(key_segments_prefix(d->owner, d->name, prefix, &e), &e);
+    rc = blob_list(d->w->blob, prefix, NULL, each_segment, &in, &e);
+    world_must(rc, &e);
+    return rc > 0;
+}
+
+/* A topic that was made anew is told from the old one by its records: retention takes none before
+ * one of them was seen, else nothing could tell. */
 static void retention(struct dataset *d)
 {
     int32_t part = (int32_t)draw(d, (uint64_t)d->parts);
     int64_t low, high;
     struct err e = ERR_INIT;
 
+    if (d->life_count > 1 && !taken(d, part))
+        return;
     world_must(bus_watermarks(d->w->bus, d->topic, part, &low, &high, &e), &e);
     low += (int64_t)draw(d, (uint64_t)(high - low) + 1);
     world_must(bus_mem_trim(d->w->bus, d->topic, part, low, &e), &e);
@@ -212,67 +262,6 @@ static void create(struct dataset *d)
 
     world_must(bus_create_topics(d->w->bus, &t, 1, &e), &e);
     d->life_count++;
-}
-
-/* A chain is told from the next by its last record: one that has none yet is not recognised. */
-struct anchored {
-    struct dataset *d;
-    bool parts[PARTS_MAX];
-};
-
-static int each_segment(void *arg, const char *key, uint64_t size)
-{
-    struct anchored *a = arg;
-    struct segment_reader *r = NULL;
-    struct segment_name name;
-    struct segment_record record;
-    struct err e = ERR_INIT;
-    struct buf b;
-
-    (void)size;
-    if (!key_segment_parse(key, &name) || (int)name.incarnation != a->d->life_count - 1 ||
-        a->parts[name.partition])
-        return 0;
-    buf_init(&b, SEGMENT_BYTES_MAX);
-    world_must(blob_get(a->d->w->blob, key, &b, &e), &e);
-    world_must(segment_reader_new(&r, b.data, b.len, &e), &e);
-    a->parts[name.partition] = segment_reader_next(r, &record, &e) > 0;
-    segment_reader_free(r);
-    buf_release(&b);
-    return 0;
-}
-
-static bool anchored(struct dataset *d)
-{
-    struct anchored a = {.d = d};
-    struct err e = ERR_INIT;
-    char prefix[KEY_MAX];
-    int i;
-
-    world_must(key_segments_prefix(d->owner, d->name, prefix, &e), &e);
-    world_must(blob_list(d->w->blob, prefix, NULL, each_segment, &a, &e), &e);
-    for (i = 0; i < d->parts && a.parts[i]; i++)
-        ;
-    return i == d->parts;
-}
-
-/* A topic that outgrows its predecessor unseen may look like it: its producers wait to be seen. */
-static bool begun(struct dataset *d)
-{
-    struct segment_name name = {.incarnation = (uint64_t)d->life_count - 1};
-    struct err e = ERR_INIT;
-    char key[KEY_MAX];
-    int i;
-
-    snprintf(name.owner, sizeof name.owner, "%s", d->owner);
-    snprintf(name.dataset, sizeof name.dataset, "%s", d->name);
-    for (i = 0; i < d->parts; i++) {
-        name.partition = i;
-        world_must(key_base(&name, key, &e), &e);
-        if (blob_head(d->w->blob, key, NULL, &e) < 0)
-            return false;
-    }
-    return true;
 }
 
 /* At once as long as it was, and a record at each offset. */
@@ -306,8 +295,6 @@ static void recreate(struct dataset *d)
     create(d);
     if (draw(d, 2))
         refill(d, high);
-    for (i = 0; i < BEGUN_TRIES && !begun(d); i++) /* else nothing more is sent, and it is lost */
-        clock_sleep_ms(d->w->clock, BEGUN_MS);
 }
 
 static void turn(struct dataset *d)
@@ -320,7 +307,7 @@ static void turn(struct dataset *d)
         burst(d);
     if (fate_event(d->w, stream + 3, d->turn, FAULT_TRIM, 20, d->topic))
         retention(d);
-    if (d->life_count < LIVES_MAX && anchored(d) &&
+    if (d->life_count < LIVES_MAX &&
         fate_event(d->w, stream + 4, d->turn, FAULT_RECREATE, 20, d->topic))
         recreate(d);
 }
