@@ -24,7 +24,11 @@ enum {
 static struct kind kinds[] = {
     {.name = "kill -9, any moment", .begin = kill_one},
     {.name = "kill -9, failpoint", .weight = 3, .begin = arm},
-    {.name = "kill -9, training process", .begin = kill_child},
+    {.name = "kill -9, training process",
+     .least_ms = 20000,
+     .most_ms = 20000,
+     .begin = await_child,
+     .go_on = kill_child},
     {.name = "SIGSTOP, SIGCONT",
      .least_ms = 11000,
      .most_ms = 14000,
@@ -100,7 +104,7 @@ static bool may_begin(const struct kind *k, bool late)
 {
     if (k->on || (k->begun && now_ms() - k->began_ms < REST_MS / weight(k)))
         return false;
-    return !late || k->took < least() || k == &kinds[AT_FAILPOINT];
+    return !late || k->took < least() || (k == &kinds[AT_FAILPOINT] && all_names_are_due());
 }
 
 /* Before b: further from its goal; between equals a number of this turn decides. */

@@ -33,6 +33,7 @@ bool broker_is_down(void);
 
 /* --- faults_procs.c --- */
 enum answer kill_one(struct kind *k);
+enum answer await_child(struct kind *k);
 enum answer kill_child(struct kind *k);
 enum answer pause_one(struct kind *k);
 enum answer wake(struct kind *k);

@@ -34,13 +34,20 @@ enum answer kill_one(struct kind *k)
     return DONE;
 }
 
+enum answer await_child(struct kind *k)
+{
+    k->target = pick(k->draw, TRAINER);
+    return k->target ? GOES_ON : NOT_NOW;
+}
+
+/* The next that there is; they are short. */
 enum answer kill_child(struct kind *k)
 {
-    struct proc *p = pick(k->draw, TRAINER);
-    pid_t child = p ? child_of(p->pid) : 0;
+    struct proc *p = k->target;
+    pid_t child = p->pid ? child_of(p->pid) : 0;
 
     if (!child)
-        return NOT_NOW;
+        return kind_is_over(k) ? DONE : GOES_ON;
     say("kill -9 the training process of %s", p->name);
     kill(child, SIGKILL);
     k->took++;

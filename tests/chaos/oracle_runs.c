@@ -202,7 +202,8 @@ static int check_run(struct oracle *o, struct asked *job, const struct events *a
         if (job->valid && end.state == JOB_CANCELLED && !job->cancelled)
             violation(o, "run %s is CANCELLED, and nobody cancelled it", job->run);
         if (job->valid && end.state == JOB_FAILED)
-            fprintf(o->out, "note: run %s FAILED: %s\n", job->run, end.reason ? end.reason : "");
+            violation(o, "run %s is FAILED, and its job was valid: %s", job->run,
+                      end.reason ? end.reason : "");
         o->tally.finished += end.state == JOB_FINISHED;
         o->tally.failed += end.state == JOB_FAILED;
         o->tally.cancelled += end.state == JOB_CANCELLED;

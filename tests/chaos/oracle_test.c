@@ -445,6 +445,16 @@ static void a_cancel_that_nobody_asked_for(void **state)
     says(1, "run r is CANCELLED, and nobody cancelled it");
 }
 
+static void a_good_run_that_failed(void **state)
+{
+    struct asked job = ask();
+
+    make_models_topic();
+    put_end(JOB_FAILED, "n");
+    ok(oracle_runs(&t.oracle, &job, 1, &e));
+    says(1, "run r is FAILED, and its job was valid: a test");
+}
+
 /* `done` told of it and nobody published it; its manifest is not there either. */
 static void a_finished_run_without_event_and_files(void **state)
 {
@@ -479,6 +489,7 @@ int main(void)
         TEST(a_run_without_an_end),
         TEST(an_end_that_changed),
         TEST(a_cancel_that_nobody_asked_for),
+        TEST(a_good_run_that_failed),
         TEST(a_finished_run_without_event_and_files),
     };
 
