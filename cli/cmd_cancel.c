@@ -91,6 +91,8 @@ static int cancel(struct client *c, const struct cancel_options *o, const char *
     job.kind = JOB_CANCEL;
     job.run = run;
     job.reason = o->reason ? o->reason : "cancelled by its owner";
+    if (record_check(&job_record, &job, e) < 0)
+        return e->code = ERR_USAGE; /* what was typed, not what was read */
     if ((rc = send_job(c, &job, e)) < 0 || o->wait == 0)
         return rc;
     arena_init(&a, ARENA_MAX);

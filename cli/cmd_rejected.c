@@ -1,14 +1,13 @@
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/events.h"
 #include "cli/replay.h"
+#include "cli/tail.h"
 #include "platform/base/text.h"
-#include "platform/bus/bus.h"
-#include "platform/clock/clock.h"
 
 #define VALUE_SHOWN 200
 
@@ -126,15 +125,23 @@ static int show(void *arg, const struct bus_message *m, struct err *e)
 
 static int show_each(struct client *c, struct rejected_options *o, struct err *e)
 {
-    struct events v = {0};
-    int rc;
+    struct tail *t = calloc(1, sizeof *t);
+    char topic[KEY_MAX];
+    int rc, p;
 
+    if (!t)
+        return err_set(e, ERR_NOMEM, "the rejected documents");
     if ((rc = topic_docs(&c->keys, c->owner, o->dataset, o->topic, e)) == 0 &&
-        (rc = events_open(&v, c, TOPIC_REJECTED, true, e)) == 0)
-        rc = events_look(&v, show, o, e);
-    events_release(&v);
-    if (rc == 0 && o->to && clock_stopping(c->ports.clock))
-        return err_set(e, ERR_CANCELLED, "interrupted; %s is as it was", o->out);
+        (rc = topic_of(&c->keys, TOPIC_REJECTED, c->owner, topic, e)) == 0 &&
+        (rc = tail_open(t, c, topic, e)) == ERR_NOT_FOUND)
+        rc = err_set(e, ERR_NOT_FOUND,
+                     "there is no topic %s: the operator runs `tripline owner create %s`", topic,
+                     c->owner);
+    for (p = 0; rc == 0 && p < t->partitions; p++)
+        rc = tail_want(t, p, 0, e);
+    if (rc == 0)
+        rc = tail_read(t, show, o, e);
+    free(t);
     return rc;
 }
 

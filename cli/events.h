@@ -1,6 +1,6 @@
 /*
  * Records of an owner's topics read by position, outside of any consumer group:
- * what watch, rejected and fit --follow look at. One thread.
+ * what watch and fit --follow look at. One thread.
  */
 #ifndef CLI_EVENTS_H
 #define CLI_EVENTS_H

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/view.h"
 #include "platform/blob/blob.h"
 #include "platform/board/board.h"
 #include "schemas/model.h"
@@ -191,10 +192,16 @@ int lines_look(struct lines *l, bool whole, struct err *e)
 /* ---- for people --------------------------------------------------------------------------------
  */
 
+static void put_text(const char *name, const char *text, struct buf *to)
+{
+    buf_printf(to, " %s=", name);
+    view_text(text, to);
+}
+
 static void put_value(const char *name, const json_t *v, struct buf *to)
 {
     if (json_is_string(v))
-        buf_printf(to, " %s=%s", name, json_string_value(v));
+        put_text(name, json_string_value(v), to);
     else if (json_is_integer(v))
         buf_printf(to, " %s=%lld", name, (long long)json_integer_value(v));
     else if (json_is_real(v))
@@ -223,7 +230,9 @@ void lines_text_of(const json_t *line, struct buf *to)
         else
             put_value(name, value, to);
     }
-    if (text && *text)
-        buf_printf(to, ": %s", text);
+    if (text && *text) {
+        buf_str(to, ": ");
+        view_text(text, to);
+    }
     buf_char(to, '\n');
 }

@@ -260,8 +260,8 @@ done:
 /* ---- the folder --------------------------------------------------------------------------------
  */
 
-/* Two pulls would remove each other's files. The mark that was locked has to be the one that is there:
- * another pull may have ended, and removed it, in between. */
+/* Two pulls would remove each other's files. The mark that was locked has to be the one that is
+ * there: another pull may have ended, and removed it, in between. */
 static int lock_mark(struct task *t, const char *mark, struct err *e)
 {
     struct stat held, there;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/tail.h"
 #include "platform/base/arena.h"
 #include "platform/base/text.h"
 #include "platform/bus/bus.h"
@@ -16,7 +17,7 @@
 #define MEMORY_MAX ((size_t)1 << 30)
 #define OFFSET_MAX 9007199254740991
 
-enum { PARTITIONS_MAX = 1000, POLL_MS = 1000, SEND_MS = 60000, QUIET_POLLS = 60 };
+enum { SEND_MS = 60000 };
 
 struct line {
     size_t number; /* in the file, from 1 */
@@ -33,12 +34,7 @@ struct replay {
     struct line *lines;
     struct line **by_key; /* those that have a key */
     size_t count, cap, keyed;
-    /* the tail of each partition: [next, end) is still to be looked at */
-    int partitions;
-    int64_t next[PARTITIONS_MAX], end[PARTITIONS_MAX];
-    struct bus_consumer *consumer;
-    int failed; /* inside a callback */
-    struct err failure;
+    struct tail tail; /* what is behind the lines */
 };
 
 /* --- writing --- */
@@ -184,7 +180,7 @@ static int take_line(struct replay *r, const json_t *v, struct line *l, struct e
     int rc;
 
     if ((rc = json_string_at(v, "topic", &topic, e)) < 0 ||
-        (rc = json_int_at(v, "partition", 0, PARTITIONS_MAX - 1, &l->partition, e)) < 0 ||
+        (rc = json_int_at(v, "partition", 0, TAIL_PARTITIONS_MAX - 1, &l->partition, e)) < 0 ||
         (rc = json_int_at(v, "offset", 0, OFFSET_MAX, &l->offset, e)) < 0 ||
         (rc = take_bytes(r, v, "key", &l->m.key, &l->m.key_len, e)) < 0 ||
         (rc = take_bytes(r, v, "value", &l->m.value, &l->m.value_len, e)) < 0 ||
@@ -329,121 +325,40 @@ static void mark_superseded(struct replay *r, const struct bus_message *m)
     }
 }
 
-static void look(struct replay *r, const struct bus_message *m)
+static int look(void *arg, const struct bus_message *m, struct err *e)
 {
     const struct bus_header *h = replay_header(m);
+    struct replay *r = arg;
 
-    if (m->partition >= r->partitions)
-        return;
-    r->next[m->partition] = m->offset + 1;
+    (void)e;
     if (h)
         mark_replayed(r, m, h);
     else if (m->key && m->key_len)
         mark_superseded(r, m);
+    return 0;
 }
 
-static void assigned(void *arg, const struct bus_partition *list, size_t n)
+static int look_behind(struct replay *r, struct err *e)
 {
-    struct replay *r = arg;
     size_t i;
     int rc;
 
-    for (i = 0; i < n && !r->failed; i++) {
-        int32_t p = list[i].partition;
-
-        if (p < r->partitions && r->next[p] < r->end[p] &&
-            (rc = bus_seek(r->consumer, list[i].topic, p, r->next[p], &r->failure)) < 0)
-            r->failed = rc;
-    }
-}
-
-static void revoked(void *arg, const struct bus_partition *list, size_t n, bool lost)
-{
-    (void)arg, (void)list, (void)n, (void)lost; /* positions are ours: the next assignment seeks */
-}
-
-static int find_tails(struct replay *r, struct err *e)
-{
-    struct bus *bus = r->c->ports.bus;
-    int64_t low, high;
-    size_t i;
-    int rc;
-
-    if ((rc = bus_partitions(bus, r->topic, &r->partitions, e)) < 0)
+    if ((rc = tail_open(&r->tail, r->c, r->topic, e)) < 0)
         return rc;
-    if (r->partitions > PARTITIONS_MAX)
-        return err_set(e, ERR_LIMIT, "%s: more than %d partitions", r->topic, PARTITIONS_MAX);
     for (i = 0; i < r->count; i++) { /* the first line of each partition */
         const struct line *l = &r->lines[i];
 
         if (i > 0 && l->partition == r->lines[i - 1].partition)
             continue;
-        if (l->partition >= r->partitions)
+        if (l->partition >= r->tail.partitions)
             return err_set(e, ERR_FORMAT, "%s:%zu: %s has no partition %lld", r->path, l->number,
                            r->topic, (long long)l->partition);
-        if ((rc = bus_watermarks(bus, r->topic, (int32_t)l->partition, &low, &high, e)) < 0)
+        if ((rc = tail_want(&r->tail, (int32_t)l->partition, l->offset + 1, e)) < 0)
             return rc;
-        r->next[l->partition] = l->offset + 1 > low ? l->offset + 1 : low;
-        r->end[l->partition] = high;
     }
-    return 0;
-}
-
-/* 1: some partition has a record that was not looked at. What has none (the markers of transactions
- * are no records) is at its end. */
-static int more(struct replay *r, struct err *e)
-{
-    struct bus *bus = r->c->ports.bus;
-    struct bus_message *m;
-    int rc, p;
-
-    for (p = 0; p < r->partitions; p++) {
-        if (r->next[p] >= r->end[p])
-            continue;
-        if ((rc = bus_read_at(bus, r->topic, p, r->next[p], &m, e)) < 0)
-            return rc;
-        if (rc == 1) {
-            bus_read_free(bus, m);
-            return 1;
-        }
-        r->next[p] = r->end[p];
-    }
-    return 0;
-}
-
-/* By a consumer in a group of its own: reading by position costs a round trip a record. */
-static int read_tails(struct replay *r, struct err *e)
-{
-    char nonce[33], group[KEY_MAX];
-    const struct bus_consumer_options o = {
-        .group = group, .topics = &r->topic, .topic_count = 1, .rebalance = {assigned, revoked, r}};
-    struct bus_message *m;
-    int rc, quiet = 0;
-
-    if ((rc = more(r, e)) <= 0)
-        return rc;
-    clock_nonce(r->c->ports.clock, nonce);
-    snprintf(group, sizeof group, "%s.replay-%.8s", r->c->owner, nonce);
-    if ((rc = bus_consumer_open(r->c->ports.bus, &o, &r->consumer, e)) < 0)
-        return rc;
-    while (quiet < QUIET_POLLS && !clock_stopping(r->c->ports.clock)) {
-        if ((rc = bus_poll(r->consumer, POLL_MS, &m, e)) < 0)
-            return rc;
-        if (r->failed) {
-            *e = r->failure;
-            return r->failed;
-        }
-        if (rc == 1) {
-            look(r, m);
-            bus_message_free(r->consumer, m);
-            quiet = 0;
-        } else if ((rc = more(r, e)) <= 0) {
-            return rc;
-        } else {
-            quiet++;
-        }
-    }
-    return err_set(e, ERR_PEER, "%s could not be read to its end; nothing was sent", r->topic);
+    if ((rc = tail_read(&r->tail, look, r, e)) < 0)
+        err_wrap(e, "nothing was sent");
+    return rc;
 }
 
 /* --- sending --- */
@@ -516,9 +431,8 @@ int replay_file(struct client *c, const char *topic, const char *path, struct re
     arena_init(&r->arena, MEMORY_MAX);
     arena_init(&r->scratch, MEMORY_MAX);
     if ((rc = read_file(r, e)) == 0 && (rc = sort_lines(r, e)) == 0 &&
-        (rc = find_tails(r, e)) == 0 && (rc = read_tails(r, e)) == 0)
+        (rc = look_behind(r, e)) == 0)
         rc = send_lines(r, out, e);
-    bus_consumer_free(r->consumer);
     arena_release(&r->arena);
     arena_release(&r->scratch);
     free(r->by_key);

@@ -144,6 +144,12 @@ int view_load(struct client *c, const char *run, bool look_for_end, struct arena
     return rc;
 }
 
+void view_text(const char *text, struct buf *to)
+{
+    for (; *text; text++)
+        buf_char(to, (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+}
+
 void view_line(const struct view *v, struct buf *to)
 {
     const struct run_status *s = &v->status;
@@ -156,6 +162,8 @@ void view_line(const struct view *v, struct buf *to)
                    (long long)s->epoch, (long long)s->epochs);
     if (s->state == JOB_STARTED && !isnan(s->loss))
         buf_printf(to, ", loss %.4f", s->loss);
-    if (s->message && *s->message)
-        buf_printf(to, ": %s", s->message);
+    if (s->message && *s->message) {
+        buf_str(to, ": ");
+        view_text(s->message, to);
+    }
 }

@@ -22,6 +22,9 @@ struct view {
 int view_load(struct client *c, const char *run, bool look_for_end, struct arena *a,
               struct view *out, struct err *e);
 
+/* What somebody wrote, without control characters: it goes to a terminal. */
+void view_text(const char *text, struct buf *to);
+
 /* "training 120/300, epoch 2/3, loss 0.0421": one line for people. */
 void view_line(const struct view *v, struct buf *to);
 
