@@ -62,9 +62,7 @@ static int finish(struct ingest *in, struct part *p, struct err *e)
 /*
  * A topic that is re-created while it is read may go on at the same offset. Then the open segment
  * may mix two topics' records, or call offsets empty that are not: it is dropped, and the new topic
- * read from its begin. The old one's last records are gone with it. A topic that was deleted, or
- * that is shorter now than what was read, can't have given any of the open segment: it is kept, but
- * whether the old one's end was empty can't be proven any more.
+ * read from its begin. The old one's last records are gone with it.
  */
 static void drop_mixed(struct ingest *in, struct part *p)
 {
@@ -74,11 +72,15 @@ static void drop_mixed(struct ingest *in, struct part *p)
     part_later(in, p, PART_FIND, 0);
 }
 
-/* 1: the segment may be created, and up to *upto; 0: dropped; < 0. */
+/*
+ * 1: the segment may be created, and up to *upto; 0: dropped; < 0. A topic that is deleted, or
+ * shorter now than what was read, gives no reason to drop: the open segment is all of the one
+ * before. Whether that one's end was empty can't be proven any more.
+ */
 static int confirm(struct ingest *in, struct part *p, int64_t *upto, struct anchor *inside,
                    struct err *e)
 {
-    struct topic_look look = {.is = TOPIC_SHORTER};
+    struct topic_look look;
     struct err why = ERR_INIT;
     int rc = place_compare(in, p, *upto, &look, &why);
 
@@ -87,6 +89,8 @@ static int confirm(struct ingest *in, struct part *p, int64_t *upto, struct anch
         *e = why;
         return part_failed(in, p, PART_FIND, "segment.unsure", e);
     }
+    if (rc == ERR_NOT_FOUND)
+        look.is = TOPIC_SHORTER;
     if (look.is == TOPIC_SHORTER)
         *upto = p->next;
     if (look.is == TOPIC_UNPROVEN)

@@ -309,6 +309,36 @@ static void test_while_its_end_is_looked_at(void **state)
     ingest_free(in);
 }
 
+static void delete_topic(void)
+{
+    ok(bus_mem_delete_topic(w.bus, TOPIC, &e));
+}
+
+static void recreate_and_delete(void)
+{
+    recreate();
+    w.on_read = delete_topic;
+}
+
+/* The end was looked at in the new topic, and nothing is there to compare. */
+static void test_deleted_while_its_end_is_looked_at(void **state)
+{
+    struct ingest *in = world_ingest(&w);
+
+    (void)state;
+    put_many(0, 5);
+    world_run(&w, in, 4000);
+    put_many(5, 6);
+    world_run(&w, in, 100);
+    clock_sleep_ms(w.clock, 3000);
+    put_many(6, 7);
+    w.on_read = recreate_and_delete;
+    world_run(&w, in, 100);
+    assert_null(w.on_read);
+    assert_int_equal(chain_of(0).next, 6);
+    ingest_free(in);
+}
+
 /* The low watermark was the old topic's. */
 static void test_while_it_is_placed(void **state)
 {
@@ -355,6 +385,7 @@ int main(void)
         CASE(test_same_and_trimmed),
         CASE(test_deleted_before_the_cut),
         CASE(test_while_its_end_is_looked_at),
+        CASE(test_deleted_while_its_end_is_looked_at),
         CASE(test_while_it_is_placed),
         CASE(test_while_its_gap_is_noted),
     };
