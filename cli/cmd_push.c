@@ -65,7 +65,7 @@ static const struct option_row rows[] = {
 struct push {
     const struct push_options *o;
     struct client *c;
-    const char *dataset;
+    const char *dataset, *file;
     char topic[KEY_MAX];
     struct source *source;
     struct bus_producer *producer;
@@ -73,6 +73,7 @@ struct push {
     int partitions;
     int64_t total; /* 0: unknown */
     int64_t sent, acknowledged, bytes;
+    size_t largest, largest_line; /* of a document: its bytes, where it is */
     int64_t began_ms;
 };
 
@@ -131,9 +132,13 @@ static int send_item(struct push *p, const struct source_item *item, struct err 
                                   .value_len = item->len,
                                   .headers = &header,
                                   .header_count = 1};
-    int rc = bus_send(p->producer, &m, p, e);
+    int rc;
 
-    if (rc < 0)
+    if (item->len > p->largest) {
+        p->largest = item->len;
+        p->largest_line = item->line;
+    }
+    if ((rc = bus_send(p->producer, &m, p, e)) < 0)
         return rc;
     p->sent++;
     p->bytes += (int64_t)item->len;
@@ -172,6 +177,17 @@ static int seal(struct push *p, struct err *e)
     return flush(p, e);
 }
 
+/* Kafka's own word for it names neither the document nor the cure. */
+static int explain(const struct push *p, int rc, struct err *e)
+{
+    if (rc == ERR_LIMIT && p->largest)
+        return err_set(e, ERR_LIMIT,
+                       "%s:%zu: Kafka does not take so much (%zu bytes, the largest document so "
+                       "far): split it, or raise max.message.bytes of %s; then push again",
+                       p->file, p->largest_line, p->largest, p->topic);
+    return rc;
+}
+
 static int send_all(struct push *p, struct err *e)
 {
     struct bus_producer_options options = {.message_timeout_ms = SEND_MS, .linger_ms = 20};
@@ -183,14 +199,16 @@ static int send_all(struct push *p, struct err *e)
     progress_step(p->progress, "pushing", p->total, "documents");
     while ((rc = source_next(p->source, &item, e)) == 1) {
         if ((rc = send_item(p, &item, e)) < 0)
-            return rc;
+            return explain(p, rc, e);
         if (clock_stopping(p->c->ports.clock))
             return err_set(e, ERR_CANCELLED,
                            "interrupted after %lld documents; the same push again is safe",
                            (long long)p->acknowledged);
     }
-    if (rc < 0 || (rc = flush(p, e)) < 0 || (rc = seal(p, e)) < 0)
+    if (rc < 0)
         return rc;
+    if ((rc = flush(p, e)) < 0 || (rc = seal(p, e)) < 0)
+        return explain(p, rc, e);
     if (p->acknowledged != p->sent)
         return err_set(e, ERR_PEER, "%lld of %lld documents were acknowledged; push again",
                        (long long)p->acknowledged, (long long)p->sent);
@@ -232,9 +250,9 @@ static int print_checked(const struct push *p, struct err *e)
     return rc;
 }
 
-static int work(struct push *p, const char *file, struct err *e)
+static int work(struct push *p, struct err *e)
 {
-    const struct source_options so = {.path = file,
+    const struct source_options so = {.path = p->file,
                                       .format = p->o->format,
                                       .columns = p->o->columns,
                                       .owner = p->c->owner,
@@ -269,8 +287,9 @@ static int run(const struct cli_command *self, int argc, char **argv, struct err
     if ((rc = cli_operands(self, operands, 2, 2, e)) < 0)
         return rc;
     p.dataset = argv[0];
+    p.file = argv[1];
     if ((rc = client_open(&c, &o.client, o.check ? 0 : SETTINGS_KAFKA, e)) == 0)
-        rc = work(&p, argv[1], e);
+        rc = work(&p, e);
     progress_free(p.progress);
     bus_producer_free(p.producer);
     source_free(p.source);

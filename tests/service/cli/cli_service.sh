@@ -61,6 +61,10 @@ for p in 0 1 2; do
     awk -v p=$p '$1 == p { last = $0 } END { exit last !~ /tripline-control=seal/ }' "$work/records" || die "partition $p does not end with a seal"
 done
 
+# a document that Kafka does not take is named (random letters: a batch is compressed)
+{ echo 'text,label'; echo 'small,a'; head -c 2000000 /dev/urandom | base64 -w0; echo ',b'; } >"$work/large.csv"
+says 65 "large.csv:3: Kafka does not take so much .[0-9]* bytes.*max.message.bytes of $TRIPLINE_PREFIX.docs.$owner.large" "$binary" push large "$work/large.csv"
+
 # backbones: once, for ever
 mkdir -p "$work/tiny/onnx"
 cp tests/golden/engine/bert-new.onnx "$work/tiny/onnx/model.onnx"
@@ -76,8 +80,12 @@ says 66 "tokenizer|model" "$binary" backbone push empty "$work/config"
 tripline fit --dataset news --backbone tiny --name r1 --json | grep -q '"run":"r1"' || die "fit"
 "$read_topic" "$TRIPLINE_PREFIX.jobs.$owner" | grep -q '^0 r1 .*"dataset":"news"' || die "no job message"
 says 75 "has not ended within 1 s" "$binary" cancel r1 --wait 1
+says 75 "nobody has accepted such a run" "$binary" cancel r2 --wait 1
+says 64 "reason: 500 bytes, at most 400" "$binary" cancel r1 --reason "$(printf '%500s' x)"
 says 66 "no run r1" "$binary" status r1
 says 66 "has not ended" "$binary" pull r1 "$work/r1"
 [ ! -e "$work/r1" ] || die "a pull left something"
 says 0 "no rejected documents" "$binary" rejected news
+says 64 "needs a file" "$binary" rejected news --out /dev/null
+says 74 "No such file" "$binary" rejected news --out "$work/none/file"
 [ -z "$(tripline watch --all --no-wait)" ] || die "there is an event"

@@ -136,6 +136,10 @@ static void status_comes_from_redis(void **state)
     buf_init(&b, 4096);
     view_line(&v, &b);
     assert_non_null(strstr(b.data, "STARTED training 10/100"));
+    buf_reset(&b);
+    v.status.message = "\033[2Jgone\n";
+    view_line(&v, &b);
+    assert_non_null(strstr(b.data, ": ?[2Jgone?"));
     buf_release(&b);
 }
 
