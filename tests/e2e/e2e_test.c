@@ -248,6 +248,16 @@ static void a_model_is_made_and_pulled(void **state)
     buf_release(&b);
     assert_status("calm", "FINISHED", 1);
     assert_int_equal(documents_in_store("news", true), NEWS);
+    /* the same again is that run, announced before; another job may not have its name */
+    buf_init(&b, 1 << 20);
+    assert_int_equal(CLI(&b, "fit", "--dataset", "news", "--backbone", "tiny", "--name", "calm",
+                         "--epochs", "400", TRAINING, "--follow", "--json"),
+                     0);
+    assert_non_null(strstr(b.data, "\"announced\":true"));
+    buf_release(&b);
+    assert_int_equal(CLI(NULL, "fit", "--dataset", "news", "--backbone", "tiny", "--name", "calm",
+                         "--epochs", "399", TRAINING, "--follow"),
+                     73);
 }
 
 static void a_model_gets_worse(void **state)
