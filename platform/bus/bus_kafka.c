@@ -7,7 +7,7 @@
 
 #include "platform/clock/clock.h"
 
-enum { END_MS = 5000 };
+enum { END_MS = 5000, FEW_HEADERS = 8 };
 
 int64_t kafka_now(const struct kafka *k)
 {
@@ -262,12 +262,13 @@ int kafka_reach(struct kafka_handle *h, int timeout_ms, struct err *e)
 }
 
 /* Questions are asked by a consumer without a group: read_committed, so that the end of a
- * partition is its last stable offset. */
+ * partition is its last stable offset. One record is read at a time, so little is fetched ahead. */
 static int make_meta(struct kafka *k, struct err *e)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_dup(k->conf);
     int rc = kafka_set(conf, e, "isolation.level", "read_committed", "enable.partition.eof", "true",
                        "auto.offset.reset", "error", "fetch.wait.max.ms", "50",
+                       "fetch.message.max.bytes", "65536", "queued.max.messages.kbytes", "64",
                        "enable.auto.commit", "false", NULL);
 
     if (rc < 0) {
@@ -300,9 +301,9 @@ int kafka_meta(struct kafka *k, rd_kafka_t **rk, struct err *e)
 
 struct bus_message *kafka_message(const rd_kafka_message_t *m, struct err *e)
 {
+    struct bus_header few[FEW_HEADERS], *headers = few;
     struct bus_message view = {0};
     struct bus_message *copy = NULL;
-    struct bus_header *headers = NULL;
     rd_kafka_headers_t *list = NULL;
     rd_kafka_timestamp_type_t type;
     size_t i;
@@ -317,7 +318,8 @@ struct bus_message *kafka_message(const rd_kafka_message_t *m, struct err *e)
     view.value_len = m->len;
     if (!rd_kafka_message_headers(m, &list) && list)
         view.header_count = rd_kafka_header_cnt(list);
-    headers = calloc(view.header_count + 1, sizeof *headers);
+    if (view.header_count > FEW_HEADERS)
+        headers = calloc(view.header_count, sizeof *headers);
     if (!headers)
         goto done;
     for (i = 0; i < view.header_count; i++)
@@ -326,7 +328,8 @@ struct bus_message *kafka_message(const rd_kafka_message_t *m, struct err *e)
     view.headers = headers;
     copy = bus_message_copy(&view);
 done:
-    free(headers);
+    if (headers != few)
+        free(headers);
     if (!copy)
         err_set(e, ERR_NOMEM, "a message of %s", view.topic);
     return copy;

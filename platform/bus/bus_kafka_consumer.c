@@ -11,7 +11,8 @@ enum {
     REPORT_AGAIN_MS = 5000,
     PROBE_MS = 500,
     STABLE_STEP_MS = 5000,
-    CLOSE_MS = 5000
+    CLOSE_MS = 5000,
+    WAKE_EVERY = 1 << 20 /* bytes taken; a fraction of queued.max.messages.kbytes */
 };
 
 /*
@@ -44,6 +45,7 @@ struct kafka_consumer {
     bool broken;  /* an assignment failed; `failure` says how */
     struct err failure;
     int64_t reported_ms; /* when a poll last told of trouble */
+    size_t taken;        /* bytes out of librdkafka's queue since its fetchers were woken */
     char failed_topic[256];
 };
 
@@ -214,13 +216,16 @@ static int configure(rd_kafka_conf_t *conf, const struct bus_consumer_options *o
     snprintf(refresh, sizeof refresh, "%d",
              o->metadata_refresh_ms ? o->metadata_refresh_ms : BUS_METADATA_MS);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    /* Known to librdkafka 2.2 and later; the fetchers of earlier ones are woken: see wake(). */
+    (void)rd_kafka_conf_set(conf, "fetch.queue.backoff.ms", "10", NULL, 0);
     /* A seek waits for the fetch that is under way, so that may not wait long for records. */
     return kafka_set(conf, e, "group.id", o->group, "isolation.level", "read_committed",
                      "enable.auto.commit", "false", "enable.auto.offset.store", "false",
                      "auto.offset.reset", o->rebalance.assigned ? "error" : "earliest",
                      "session.timeout.ms", session, "topic.metadata.refresh.interval.ms", refresh,
-                     "check.crcs", "true", "queued.max.messages.kbytes", "7168",
-                     "fetch.wait.max.ms", "100", "partition.assignment.strategy", "range", NULL);
+                     "check.crcs", "true", "queued.max.messages.kbytes", "8192", "fetch.max.bytes",
+                     "4194304", "fetch.wait.max.ms", "100", "partition.assignment.strategy",
+                     "range", NULL);
 }
 
 static int subscribe(struct kafka_consumer *c, const struct bus_consumer_options *o, struct err *e)
@@ -354,6 +359,27 @@ static int give(struct kafka_consumer *c, const rd_kafka_message_t *m, struct bu
     return 1;
 }
 
+/*
+ * A fetcher that finds the queue full sleeps for up to a second, whether or not it is emptied
+ * meanwhile (librdkafka 2.0.2). A request to its broker wakes it: the ends of the partitions, whose
+ * answer is not waited for.
+ */
+static void wake(struct kafka_consumer *c, const rd_kafka_message_t *m)
+{
+    rd_kafka_topic_partition_list_t *list;
+    int i;
+
+    c->taken += m->len + m->key_len;
+    if (c->taken < WAKE_EVERY)
+        return;
+    c->taken = 0;
+    list = placed(c);
+    for (i = 0; i < list->cnt; i++)
+        list->elems[i].offset = RD_KAFKA_OFFSET_END;
+    (void)rd_kafka_offsets_for_times(c->h.rk, list, 0);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 int kafka_poll(struct bus_consumer *bc, int timeout_ms, struct bus_message **out, struct err *e)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)bc;
@@ -369,8 +395,10 @@ int kafka_poll(struct bus_consumer *bc, int timeout_ms, struct bus_message **out
             apply(c);
         m = rd_kafka_consumer_poll(c->h.rk, left < BUS_POLL_STEP_MS ? (int)left : BUS_POLL_STEP_MS);
         rc = m ? (m->err ? refused(c, m, e) : give(c, m, out, e)) : 0;
-        if (m)
+        if (m) {
+            wake(c, m);
             rd_kafka_message_destroy(m);
+        }
         if (rc == 0)
             rc = trouble(c, e);
         if (rc != 0)
