@@ -309,17 +309,17 @@ static long bomb(const char *rest)
 /* ---- memory -------------------------------------------------------------------------------------
  */
 
-/* Takes and touches memory that is `take`n up to 256 MiB: was all of it had? */
+/* Takes and touches memory that is `take`n up to 96 MiB: was all of it had? */
 static long eat(void *(*take)(size_t))
 {
     size_t eaten = 0;
     char *p;
 
-    while (eaten < 256 && (p = take(16 * MIB)) && p != MAP_FAILED) {
+    while (eaten < 96 && (p = take(16 * MIB)) && p != MAP_FAILED) {
         memset(p, 1, 16 * MIB);
         eaten += 16;
     }
-    return eaten == 256 ? 0 : -1;
+    return eaten == 96 ? 0 : -1;
 }
 
 static void *private_pages(size_t n)
