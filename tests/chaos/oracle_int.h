@@ -20,8 +20,7 @@ void rejects_release(struct rejects *r);
 /* In an incarnation that may be of its life. */
 bool rejects_has(const struct rejects *r, const struct sent *s);
 void rejects_twice(const struct rejects *r, struct oracle *o);
-/* Nothing says yet that this one is rejected, and its partition has documents of its life that will
- * tell. */
+/* Nothing says yet that this one, of the present life, is rejected. */
 bool rejects_awaits(const struct oracle *o, const struct sent *s, size_t n, const struct sent *one);
 
 #endif

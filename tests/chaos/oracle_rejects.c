@@ -118,28 +118,40 @@ void rejects_twice(const struct rejects *r, struct oracle *o)
                       (long long)r->sorted[i].offset, (unsigned long long)r->sorted[i].incarnation);
 }
 
-bool rejects_awaits(const struct oracle *o, const struct sent *s, size_t n, const struct sent *one)
+/* Where a record of this life may be rejected: from the first incarnation that has documents of it,
+ * else behind the last that has some of a life before it. */
+static uint64_t first_incarnation(const struct oracle *o, const struct sent *s, size_t n,
+                                  const struct sent *one)
 {
-    uint64_t first = UINT64_MAX;
-    bool others = false;
+    uint64_t own = UINT64_MAX, behind = 0;
     const struct found *f;
     size_t i;
 
     for (i = 0; i < n; i++) {
-        if (s[i].stream != one->stream || s[i].life != one->life || s[i].kind != SENT_GOOD ||
-            s[i].offset < 0 || s[i].partition != one->partition)
+        if (s[i].stream != one->stream || s[i].partition != one->partition ||
+            s[i].life > one->life || s[i].kind != SENT_GOOD || !(f = oracle_find(o, s[i].hash)))
             continue;
-        others = true;
-        if ((f = oracle_find(o, s[i].hash)) && f->incarnation < first)
-            first = f->incarnation;
+        if (s[i].life == one->life && f->incarnation < own)
+            own = f->incarnation;
+        if (s[i].life < one->life && f->incarnation >= behind)
+            behind = f->incarnation + 1;
     }
+    return own < UINT64_MAX ? own : behind;
+}
+
+bool rejects_awaits(const struct oracle *o, const struct sent *s, size_t n, const struct sent *one)
+{
+    uint64_t first = first_incarnation(o, s, n, one);
+    const struct found *f;
+    size_t i;
+
     for (i = 0; i < o->count; i++) {
         f = &o->found[i];
         if (f->rejected && f->stream == one->stream && f->partition == one->partition &&
             f->offset == one->offset && f->incarnation >= first)
             return false;
     }
-    return others;
+    return true;
 }
 
 /* ---- copies ---------------------------------------------------------------------------------- */

@@ -307,6 +307,23 @@ static void the_rejected_one_of_another_life(void **state)
     assert_int_equal(oracle_awaits(&t.oracle, 0, t.sent, COUNT), 1);
 }
 
+static void a_rejected_one_alone_in_its_life(void **state)
+{
+    static const int second[] = {-2, -2, -1};
+
+    send_two_lives();
+    send(3, SENT_GOOD, -1);
+    send(4, SENT_GOOD, -1);
+    put_segment(0, 0, head, 3);
+    put_base(1);
+    ok(oracle_read(&t.oracle, 0, &e));
+    assert_int_equal(oracle_awaits(&t.oracle, 0, t.sent, COUNT), 1);
+    put_segment(1, 0, second, 3);
+    judge(COUNT);
+    says(0, "");
+    assert_int_equal(oracle_awaits(&t.oracle, 0, t.sent, COUNT), 0);
+}
+
 static struct bus_header header(const char *name, const char *value)
 {
     return (struct bus_header){name, value, strlen(value)};
@@ -483,6 +500,7 @@ int main(void)
         TEST(what_went_with_its_topic),
         TEST(each_life_has_its_rejected_one),
         TEST(the_rejected_one_of_another_life),
+        TEST(a_rejected_one_alone_in_its_life),
         TEST(a_rejected_record_has_copies),
         TEST(a_rejected_record_without_copy),
         TEST(a_copy_from_elsewhere),
