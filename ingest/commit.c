@@ -62,7 +62,8 @@ static int finish(struct ingest *in, struct part *p, struct err *e)
 /*
  * A topic that is re-created while it is read may go on at the same offset. Then the open segment
  * may mix two topics' records, or call offsets empty that are not: it is dropped, and the new topic
- * read from its begin. The old one's last records are gone with it.
+ * read from its begin. The old one's last records are gone with it. So they are if it is shorter
+ * now than what was read, or deleted: what was read may be of more than one before it.
  */
 static void drop_mixed(struct ingest *in, struct part *p)
 {
@@ -72,30 +73,20 @@ static void drop_mixed(struct ingest *in, struct part *p)
     part_later(in, p, PART_FIND, 0);
 }
 
-/*
- * 1: the segment may be created, and up to *upto; 0: dropped; < 0. A topic that is deleted, or
- * shorter now than what was read, gives no reason to drop: the open segment is all of the one
- * before. Whether that one's end was empty can't be proven any more.
- */
-static int confirm(struct ingest *in, struct part *p, int64_t *upto, struct anchor *inside,
+/* 1: the segment up to `upto` may be created; 0: dropped; < 0. */
+static int confirm(struct ingest *in, struct part *p, int64_t upto, struct anchor *inside,
                    struct err *e)
 {
     struct topic_look look;
     struct err why = ERR_INIT;
-    int rc = place_compare(in, p, *upto, &look, &why);
 
-    if (rc < 0 && rc != ERR_NOT_FOUND) { /* not known: what was read is read again */
+    if (place_compare(in, p, upto, &look, &why) < 0) { /* not known: it is read again */
         part_drop(in, p);
         *e = why;
         return part_failed(in, p, PART_FIND, "segment.unsure", e);
     }
-    if (rc == ERR_NOT_FOUND)
-        look.is = TOPIC_SHORTER;
-    if (look.is == TOPIC_SHORTER)
-        *upto = p->next;
-    if (look.is == TOPIC_UNPROVEN)
-        *inside = look.inside;
-    if (look.is != TOPIC_NEW)
+    *inside = look.inside;
+    if (look.is == TOPIC_SAME || look.is == TOPIC_UNPROVEN)
         return 1;
     drop_mixed(in, p);
     return 0;
@@ -135,12 +126,8 @@ static int complete(struct ingest *in, struct part *p, bool idle, struct anchor 
         part_drop(in, p);
         return 0;
     }
-    if ((rc = confirm(in, p, &upto, inside, e)) <= 0)
+    if ((rc = confirm(in, p, upto, inside, e)) <= 0)
         return rc;
-    if (upto == size.first) {
-        part_drop(in, p);
-        return 0;
-    }
     if (upto > p->next && (rc = segment_writer_cover(p->open, upto, e)) < 0)
         return rc;
     p->next = upto;

@@ -69,6 +69,39 @@ static struct sent *find(const struct chain *c, int life, int64_t offset)
     return NULL;
 }
 
+static const struct sent *first_record(const struct chain *c, int life)
+{
+    const struct topic_life *l = &c->d->lives[life];
+    const struct sent *first = NULL;
+    size_t i;
+
+    for (i = 0; i < l->count; i++)
+        if (l->sent[i]->visible && l->sent[i]->partition == c->name.partition &&
+            (!first || l->sent[i]->offset < first->offset))
+            first = l->sent[i];
+    return first;
+}
+
+/* The chain may have gone on behind `s` in a later life that has no record up to there: nothing
+ * told it from this one, whose end is gone with it. */
+static bool end_unseen(const struct chain *c, int life, const struct sent *s)
+{
+    const struct topic_life *l = &c->d->lives[life];
+    const struct sent *first;
+    size_t i;
+
+    for (i = 0; i < l->count; i++)
+        if (l->sent[i]->partition == s->partition && l->sent[i]->seen &&
+            l->sent[i]->offset > s->offset)
+            return false;
+    while (++life < c->d->life_count) {
+        first = first_record(c, life);
+        if (!first || first->offset > s->offset)
+            return true;
+    }
+    return false;
+}
+
 /* Of the life that is there now nothing may be left out; of one that was deleted, the end may. */
 static void check_covered(struct chain *c, int life)
 {
@@ -85,25 +118,13 @@ static void check_covered(struct chain *c, int life)
                             place(c, where), (long long)s->offset);
         if (!s->visible || s->partition != c->name.partition || s->seen || s->missing ||
             (deleted && (c->life != life || s->offset >= c->next)) ||
-            (s->offset < c->base && s->offset < l->low[c->name.partition]))
+            (s->offset < c->base && s->offset < l->low[c->name.partition]) ||
+            (deleted && end_unseen(c, life, s)))
             continue;
         world_violation(c->w, "%s: the record at offset %lld of the topic's life %d is lost",
                         place(c, where), (long long)s->offset, life);
         return;
     }
-}
-
-static const struct sent *first_record(const struct chain *c, int life)
-{
-    const struct topic_life *l = &c->d->lives[life];
-    const struct sent *first = NULL;
-    size_t i;
-
-    for (i = 0; i < l->count; i++)
-        if (l->sent[i]->visible && l->sent[i]->partition == c->name.partition &&
-            (!first || l->sent[i]->offset < first->offset))
-            first = l->sent[i];
-    return first;
 }
 
 /* The first record of a later life, which nothing tells from the life before. */

@@ -211,7 +211,7 @@ static void test_between_read_and_cut(void **state)
     ingest_free(in);
 }
 
-/* Then none of the open segment can be the new topic's. */
+/* What is open may be of a topic between the two. */
 static void test_shorter_before_the_cut(void **state)
 {
     struct ingest *in = world_ingest(&w);
@@ -224,7 +224,7 @@ static void test_shorter_before_the_cut(void **state)
     recreate();
     put_many(100, 104);
     world_run(&w, in, 60000);
-    assert_int_equal(chain_of(0).documents, 12);
+    assert_int_equal(chain_of(0).documents, 10);
     assert_int_equal(whole_in(1).documents, 4);
     ingest_free(in);
 }
@@ -283,9 +283,12 @@ static void test_deleted_before_the_cut(void **state)
     (void)state;
     put_many(0, 5);
     world_run(&w, in, 500);
+    recreate(); /* and what is read on may be another topic's */
+    put_many(100, 112);
+    world_run(&w, in, 300);
     ok(bus_mem_delete_topic(w.bus, TOPIC, &e));
     world_run(&w, in, 4000);
-    assert_int_equal(chain_of(0).documents, 5);
+    assert_int_equal(chain_of(0).documents, 0);
     ingest_free(in);
 }
 
@@ -304,8 +307,7 @@ static void test_while_its_end_is_looked_at(void **state)
     w.on_read = recreate;
     world_run(&w, in, 100);
     assert_null(w.on_read);
-    assert_int_equal(chain_of(0).documents, 6);
-    assert_int_equal(chain_of(0).next, 6);
+    assert_int_equal(chain_of(0).next, 5);
     ingest_free(in);
 }
 
@@ -335,7 +337,7 @@ static void test_deleted_while_its_end_is_looked_at(void **state)
     w.on_read = recreate_and_delete;
     world_run(&w, in, 100);
     assert_null(w.on_read);
-    assert_int_equal(chain_of(0).next, 6);
+    assert_int_equal(chain_of(0).next, 5);
     ingest_free(in);
 }
 
