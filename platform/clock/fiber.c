@@ -1,6 +1,10 @@
+/* longjmp's check of a fortified build takes another stack for a destroyed frame. */
+#undef _FORTIFY_SOURCE
+
 #include "platform/clock/fiber.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -28,8 +32,21 @@
 
 #define STACK_BYTES ((size_t)2 << 20) /* mapped on use; sanitizers widen frames */
 
+/*
+ * Where a side goes on. swapcontext saves the signal mask, too: two system calls a switch. So a
+ * fiber is entered by makecontext, once, and later switches are those of _setjmp, which leaves the
+ * mask alone. The sanitizers take a longjmp for a return down one stack: with them every switch is
+ * one of contexts.
+ */
+#if defined(WITH_ASAN) || defined(WITH_TSAN)
+typedef ucontext_t place;
+#else
+typedef jmp_buf place;
+#endif
+
 struct fiber {
-    ucontext_t self, resumer;
+    place self, resumer;
+    bool entered;
     void (*fn)(void *);
     void *arg;
     unsigned char *map; /* a guard page, then the stack */
@@ -86,7 +103,58 @@ ALWAYS_INLINE void arrive_fiber(struct fiber *f)
 #endif
 }
 
+static void entry(unsigned high, unsigned low);
+
 /* makecontext passes ints: the pointer travels in two. */
+static void prepare(ucontext_t *c, struct fiber *f)
+{
+    uintptr_t p = (uintptr_t)f;
+
+    getcontext(c);
+    c->uc_stack.ss_sp = f->map + f->guard_bytes;
+    c->uc_stack.ss_size = STACK_BYTES;
+    makecontext(c, (void (*)(void))entry, 2, (unsigned)(p >> 32), (unsigned)p);
+}
+
+#if defined(WITH_ASAN) || defined(WITH_TSAN)
+ALWAYS_INLINE void enter(struct fiber *f)
+{
+    prepare(&f->self, f);
+    swapcontext(&f->resumer, &f->self);
+}
+
+ALWAYS_INLINE void switch_to(place *from, place *to)
+{
+    swapcontext(from, to);
+}
+
+ALWAYS_INLINE void switch_for_good(place *to)
+{
+    setcontext(to);
+}
+#else
+static void enter(struct fiber *f)
+{
+    ucontext_t first;
+
+    if (_setjmp(f->resumer) != 0)
+        return;
+    prepare(&first, f);
+    setcontext(&first);
+}
+
+static void switch_to(place *from, place *to)
+{
+    if (_setjmp(*from) == 0)
+        _longjmp(*to, 1);
+}
+
+static void switch_for_good(place *to)
+{
+    _longjmp(*to, 1);
+}
+#endif
+
 static void entry(unsigned high, unsigned low)
 {
     struct fiber *f = (struct fiber *)(((uintptr_t)high << 32) | (uintptr_t)low);
@@ -95,14 +163,13 @@ static void entry(unsigned high, unsigned low)
     f->fn(f->arg);
     f->ended = true;
     leave_fiber(f);
-    setcontext(&f->resumer);
-    abort(); /* setcontext does not return */
+    switch_for_good(&f->resumer);
+    abort(); /* it does not return */
 }
 
 int fiber_new(struct fiber **out, void (*fn)(void *), void *arg, struct err *e)
 {
     struct fiber *f = calloc(1, sizeof *f);
-    uintptr_t p = (uintptr_t)f;
 
     if (!f)
         return err_set(e, ERR_NOMEM, "a fiber");
@@ -118,10 +185,6 @@ int fiber_new(struct fiber **out, void (*fn)(void *), void *arg, struct err *e)
         return err_errno(e, ERR_NOMEM, "a fiber's stack");
     }
     mprotect(f->map, f->guard_bytes, PROT_NONE);
-    getcontext(&f->self);
-    f->self.uc_stack.ss_sp = f->map + f->guard_bytes;
-    f->self.uc_stack.ss_size = STACK_BYTES;
-    makecontext(&f->self, (void (*)(void))entry, 2, (unsigned)(p >> 32), (unsigned)p);
 #ifdef WITH_TSAN
     f->self_tsan = __tsan_create_fiber(0);
 #endif
@@ -145,14 +208,19 @@ void fiber_free(struct fiber *f)
 void fiber_resume(struct fiber *f)
 {
     leave_resumer(f);
-    swapcontext(&f->resumer, &f->self);
+    if (f->entered) {
+        switch_to(&f->resumer, &f->self);
+    } else {
+        f->entered = true;
+        enter(f);
+    }
     arrive_resumer(f);
 }
 
 void fiber_yield(struct fiber *f)
 {
     leave_fiber(f);
-    swapcontext(&f->self, &f->resumer);
+    switch_to(&f->self, &f->resumer);
     arrive_fiber(f);
 }
 
