@@ -6,6 +6,8 @@
  * trace of the seed that did it.
  */
 #include <errno.h>
+#include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,8 +208,11 @@ static int run_many(const struct options *o)
         }
     }
     for (job = 0; job < o->jobs; job++) {
-        if (waitpid(pids[job], &status, 0) < 0 || status)
-            shares[job].bad = shares[job].at; /* crashed or hung */
+        if (waitpid(pids[job], &status, 0) < 0 || status) {
+            shares[job].bad = shares[job].at;
+            printf("seed %lld: %s\n", (long long)shares[job].at,
+                   WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "hangs" : "crashed");
+        }
         if (shares[job].bad >= 0 && (bad < 0 || shares[job].bad < bad))
             bad = shares[job].bad;
         sum.seeds += shares[job].seeds;
@@ -229,6 +234,10 @@ int main(int argc, char **argv)
     struct options o = {.seeds = 100, .from = 1, .jobs = 1};
     int rc = parse(argc, argv, &o);
 
+#ifdef M_MMAP_THRESHOLD /* memory that the kernel gets back is cleared when it comes again */
+    mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     if (rc == 0)
         rc = o.one ? run_one(&o) : run_many(&o);

@@ -15,7 +15,9 @@ enum {
     AWAY_MS = 600000,
     RESTART_MS = 15000,
     SKEW_MS = 300000,
-    WAIT_MS = 1200000 /* for ingest, of a run */
+    WAIT_MS = 1200000, /* for ingest, of a run */
+    AT_ONCE_MAX = 100000,
+    DRAIN_MS = 1800000
 };
 
 void node_die(struct node *n)
@@ -70,6 +72,23 @@ static enum fault befalls(struct node *n, const char *call, const char *what, un
     return fate_fires(w, id, f, where, what) ? f : FAULT_NONE;
 }
 
+/* What never ends is a verdict, too. */
+static void bound(struct node *n)
+{
+    struct world *w = n->w;
+    int64_t now = world_now(w);
+
+    n->at_once = now == n->moment_ms ? n->at_once + 1 : 0;
+    n->moment_ms = now;
+    if (n->at_once < AT_ONCE_MAX && (!w->closing || now - w->closing_ms < DRAIN_MS))
+        return;
+    if (w->closing)
+        world_violation(w, "%s does not drain", n->seat->name);
+    else
+        world_violation(w, "%s spins: %d calls in one moment", n->seat->name, AT_ONCE_MAX);
+    node_die(n);
+}
+
 static int no_answer(struct err *e, const char *why)
 {
     return err_set(e, ERR_PEER, "%s", why);
@@ -113,6 +132,7 @@ int node_enter(struct node *n, enum server s, const char *call, const char *what
 
     *f = FAULT_NONE;
     node_gate(n);
+    bound(n);
     if (n->dead)
         return no_answer(e, "dead");
     *f = befalls(n, call, what, can);

@@ -9,10 +9,11 @@
 #include "platform/bus/bus_int.h"
 #include "tests/sim/sim.h"
 
-enum { LINGER_MS = 2000 };
+enum { LINGER_MS = 2000, INIT_MS = 3000, LATE_MS = 60000, STREAM_LATE = 901 };
 
 #define LOST  (1u << FAULT_LOST)
 #define TWICE (1u << FAULT_TWICE)
+#define LATE  (1u << FAULT_LATE)
 
 #define ENTER(the_bus, what, can)                                                                  \
     struct node *n = (struct node *)(void *)((char *)(the_bus)-offsetof(struct node, bus));        \
@@ -72,6 +73,67 @@ static void linger(struct node *n)
     for (o = n->outboxes; o; o = o->next)
         if (o->first && world_now(n->w) - o->since_ms >= LINGER_MS)
             deliver(n, o);
+}
+
+/* --- a commit that reaches Kafka when its sender has given up --- */
+
+struct late_commit {
+    struct late_commit *next;
+    struct world *w;
+    struct bus_producer *producer;
+    int64_t ms;
+    bool overtaken; /* by a later request of the same producer */
+    bool freed;     /* its owner is done with it */
+};
+
+static struct late_commit *late_of(struct world *w, const struct bus_producer *p)
+{
+    struct late_commit *l;
+
+    for (l = w->late_commits; l && l->producer != p; l = l->next)
+        ;
+    return l;
+}
+
+static void overtake(struct world *w, const struct bus_producer *p)
+{
+    struct late_commit *l = late_of(w, p);
+
+    if (l)
+        l->overtaken = true;
+}
+
+static void late_main(void *arg)
+{
+    struct late_commit *l = arg, **at;
+    struct world *w = l->w;
+    struct err e = ERR_INIT;
+
+    clock_sleep_ms(w->clock, l->ms);
+    if (!l->overtaken && w->bus->ops->commit_transaction(l->producer, &e) == 0)
+        world_trace(w, "a late commit takes effect");
+    if (l->freed)
+        w->bus->ops->producer_free(l->producer);
+    for (at = &w->late_commits; *at != l; at = &(*at)->next)
+        ;
+    *at = l->next;
+    free(l);
+}
+
+static int commit_later(struct node *n, struct bus_producer *p, struct err *e)
+{
+    struct world *w = n->w;
+    struct late_commit *l = calloc(1, sizeof *l);
+    uint64_t index = w->fired.count;
+    uint64_t most = (uint64_t)LATE_MS >> fate_below(w, STREAM_LATE, 2 * index, 6);
+
+    if (!l)
+        abort();
+    *l = (struct late_commit){.next = w->late_commits, .w = w, .producer = p};
+    l->ms = (int64_t)fate_below(w, STREAM_LATE, 2 * index + 1, most);
+    w->late_commits = l;
+    world_must(clock_go(w->clock, "late", late_main, l, NULL, e), e);
+    return err_set(e, ERR_PEER, "planted late effect");
 }
 
 /* --- consumers --- */
@@ -193,6 +255,8 @@ static int n_producer(struct bus *b, const struct bus_producer_options *o, bus_d
 
     ENTER(b, o->transactional_id ? o->transactional_id : "",
           o->transactional_id ? LOST : CALL_LOCAL);
+    if (o->transactional_id && !n->w->quiet) /* Kafka settles what is open, and answers then */
+        clock_sleep_ms(n->w->clock, (int64_t)fate_below(n->w, n->stream + 4, n->calls, INIT_MS));
     if ((rc = real->producer(n->w->bus, o, fn, arg, out, e)) < 0)
         return rc;
     if ((rc = node_leave(n, f, 0, e)) < 0) {
@@ -241,6 +305,7 @@ static int n_flush(struct bus_producer *p, int timeout_ms, struct err *e)
 static int n_begin(struct bus_producer *p, struct err *e)
 {
     ENTER(p->bus, "", LOST);
+    overtake(n->w, p);
     CALL(real->begin(p, e));
 }
 static int n_send_offset(struct bus_producer *p, struct bus_consumer *c, const char *topic,
@@ -251,12 +316,15 @@ static int n_send_offset(struct bus_producer *p, struct bus_consumer *c, const c
 }
 static int n_commit_transaction(struct bus_producer *p, struct err *e)
 {
-    ENTER(p->bus, "", LOST);
+    ENTER(p->bus, "", LOST | LATE);
+    if (f == FAULT_LATE)
+        return commit_later(n, p, e);
     CALL(real->commit_transaction(p, e));
 }
 static int n_abort_transaction(struct bus_producer *p, struct err *e)
 {
     ENTER(p->bus, "", LOST);
+    overtake(n->w, p);
     CALL(real->abort_transaction(p, e));
 }
 
@@ -276,9 +344,13 @@ static void forget(struct node *n, const struct bus_producer *p)
 static void n_producer_free(struct bus_producer *p)
 {
     struct node *n = node_of(p->bus);
+    struct late_commit *l = late_of(n->w, p);
 
     forget(n, p);
-    n->w->bus->ops->producer_free(p);
+    if (l)
+        l->freed = true;
+    else
+        n->w->bus->ops->producer_free(p);
 }
 
 static const struct bus_ops table = {.consumer = n_consumer,

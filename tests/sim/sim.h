@@ -122,6 +122,8 @@ struct node {
     struct seat *seat;
     uint32_t stream; /* of this life's faults */
     uint64_t calls, drawn, slept;
+    int64_t moment_ms; /* when it called last, */
+    uint64_t at_once;  /* and how often then */
     struct clock clock;
     struct blob blob;
     struct board board;
@@ -223,6 +225,8 @@ struct watched {
 };
 void watch_main(void *world);
 void watch_once(struct world *w);
+/* Before a write without a condition, or a removal: `bytes` NULL. */
+void watch_write(struct world *w, const char *key, const void *bytes, size_t size);
 void watch_release(struct world *w);
 
 /* --- check_chain.c --- */
@@ -254,6 +258,7 @@ struct world {
     int64_t active_ms;
     int64_t down_until_ms[SERVERS], slow_until_ms;
     bool quiet, closing;
+    int64_t closing_ms;
     uint32_t weights[FAULT_CALLS], weight_sum, rate, poll_rate; /* per 100,000 calls */
     struct seat seats[SEATS_MAX];
     int seat_count;
@@ -266,6 +271,7 @@ struct world {
     struct bus_consumer *
         *graves; /* of dead processes: members of their group until it expels them */
     size_t grave_count;
+    struct late_commit *late_commits;
     struct watched *watched;
     size_t watched_count, watched_cap;
     uint64_t watch_round;
@@ -292,6 +298,8 @@ int64_t world_now(const struct world *w);
 void world_violation(struct world *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void world_trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Writes a file and makes its folders; no crash falls into it, so it needs no second name. */
+void local_file(const char *path, const void *bytes, size_t size);
 /* A failure of the simulation itself. */
 void world_must(int rc, const struct err *e);
 

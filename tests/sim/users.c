@@ -177,9 +177,10 @@ void trained_text(int steps, char to[64])
 
 static void put_local(const char *folder, const char *name, const char *text)
 {
-    struct err e = ERR_INIT;
+    char path[512];
 
-    world_must(forged_put(folder, name, text, &e), &e);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    local_file(path, text, strlen(text));
 }
 
 static void put_artifact(const char *folder)

@@ -1,5 +1,6 @@
 /*
- * What was created conditionally never changes and never goes away: every thirty
+ * What was created conditionally never changes and never goes away: each write
+ * is looked at, as the versions of a bucket would show it, and every thirty
  * minutes all such objects are compared with what they were.
  */
 #include <stdlib.h>
@@ -84,6 +85,20 @@ void watch_once(struct world *w)
             world_violation(w, "%s is gone", w->watched[i].key);
     if (w->watched_count)
         qsort(w->watched, w->watched_count, sizeof *w->watched, by_key);
+}
+
+void watch_write(struct world *w, const char *key, const void *bytes, size_t size)
+{
+    struct err e = ERR_INIT;
+    struct buf b;
+
+    if (!immutable(key))
+        return;
+    buf_init(&b, (size_t)64 << 20);
+    if (blob_get(w->blob, key, &b, &e) == 0 &&
+        (!bytes || b.len != size || (size && memcmp(b.data, bytes, size) != 0)))
+        world_violation(w, bytes ? "%s was changed" : "%s is gone", key);
+    buf_release(&b);
 }
 
 void watch_main(void *world)

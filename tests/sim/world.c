@@ -1,3 +1,5 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +79,31 @@ static void no_line(void *arg, const char *line, unsigned long len)
     (void)arg, (void)line, (void)len;
 }
 
+static int open_below(char *path)
+{
+    struct err e = ERR_INIT;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    char *slash = strrchr(path, '/');
+
+    if (fd >= 0 || errno != ENOENT || !slash)
+        return fd;
+    *slash = '\0';
+    world_must(file_mkdirs(path, &e), &e);
+    *slash = '/';
+    return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+}
+
+void local_file(const char *path, const void *bytes, size_t size)
+{
+    char at[512];
+    int fd;
+
+    snprintf(at, sizeof at, "%s", path);
+    fd = open_below(at);
+    if (fd < 0 || (size && write(fd, bytes, size) != (ssize_t)size) || close(fd) < 0)
+        abort();
+}
+
 /* --- what happens to servers --- */
 
 static void events_main(void *world)
@@ -147,7 +174,7 @@ static void plan(struct world *w)
     }
 }
 
-static void open(struct world *w)
+static void world_open(struct world *w)
 {
     struct err e = ERR_INIT;
 
@@ -216,6 +243,7 @@ static void pass_time(struct world *w)
     world_trace(w, "no more faults");
     clock_sleep_ms(w->clock, QUIET_MS);
     w->closing = true;
+    w->closing_ms = world_now(w);
     for (i = 0; i < w->seat_count; i++)
         if (w->seats[i].node)
             w->seats[i].node->stopping = true;
@@ -232,7 +260,7 @@ void world_run(const struct world_options *o, struct verdict *out)
     if (!w)
         abort();
     w->o = *o;
-    open(w);
+    world_open(w);
     pass_time(w);
     watch_once(w);
     check_chains(w);
