@@ -140,8 +140,8 @@ end_reading:
 #if !defined(BUG_NOT_COMPARED_AT_CUT)
         compare(pos);
         if
-        :: atomic { is == NEW -> goto find }
-        :: atomic { is != NEW -> is = 0 }
+        :: atomic { is == NEW || is == SHORTER -> goto find }
+        :: atomic { is == SAME || is == UNPROVEN -> is = 0 }
         fi;
 #endif
         atomic {
