@@ -54,11 +54,19 @@ static enum fault choose(struct node *n, unsigned can)
     (1u << FAULT_SLOW | 1u << FAULT_FAIL | 1u << FAULT_CUT | 1u << FAULT_PAUSE |                   \
      1u << FAULT_CRASH_BEFORE | 1u << FAULT_CRASH_AFTER | 1u << FAULT_SKEW | 1u << FAULT_DRAIN)
 
+/* Polls are many and end nothing; of the calls on which a promise hangs there are few. */
+static uint32_t rate_of(const struct world *w, const char *call)
+{
+    if (strcmp(call, "poll") == 0)
+        return w->poll_rate;
+    return strcmp(call, "commit_transaction") == 0 ? 3 * w->rate : w->rate;
+}
+
 static enum fault befalls(struct node *n, const char *call, const char *what, unsigned can)
 {
     struct world *w = n->w;
     uint64_t call_number = n->calls++;
-    uint32_t rate = strcmp(call, "poll") == 0 ? w->poll_rate : w->rate;
+    uint32_t rate = rate_of(w, call);
     uint64_t id = (uint64_t)n->stream << 32 | call_number;
     char where[700];
     enum fault f;
