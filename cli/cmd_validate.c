@@ -43,18 +43,20 @@ struct validation {
     json_t *errors;
 };
 
-/* The reason without the "file:line: " before it: what ingest would say. */
-static const char *reason_of(const struct validation *v, const struct err *why, long *line)
+/* The reason without the "file:line: " before it: what ingest would say. A long name of a file is
+ * shortened there. */
+static const char *reason_of(const struct err *why, long *line)
 {
-    const char *name = strcmp(v->path, "-") == 0 ? "standard input" : v->path;
-    size_t n = strlen(name);
+    const char *at = why->text;
     char *end;
 
+    while ((at = strchr(at, ':'))) {
+        *line = strtol(++at, &end, 10);
+        if (end > at && strncmp(end, ": ", 2) == 0)
+            return end + 2;
+    }
     *line = 0;
-    if (strncmp(why->text, name, n) != 0 || why->text[n] != ':')
-        return why->text;
-    *line = strtol(why->text + n + 1, &end, 10);
-    return strncmp(end, ": ", 2) == 0 ? end + 2 : why->text;
+    return why->text;
 }
 
 /* "parts[1].text: is empty": the path of the field, when the reason begins with one. */
@@ -68,7 +70,7 @@ static size_t field_length(const char *reason)
 static void note(struct validation *v, const struct err *why)
 {
     long line;
-    const char *reason = reason_of(v, why, &line);
+    const char *reason = reason_of(why, &line);
     size_t field = field_length(reason);
     json_t *one;
 

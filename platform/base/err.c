@@ -1,8 +1,11 @@
 #include "platform/base/err.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { PLACE = PATH_MAX + 128 /* a path with a line, say */ };
 
 static const struct {
     int code;
@@ -45,6 +48,19 @@ int err_set(struct err *e, int code, const char *format, ...)
     return code;
 }
 
+/* Where both don't fit, the front of the place is left out: its end says more. */
+static void join(struct err *e, const char *place, const char *reason)
+{
+    size_t room = sizeof e->text - sizeof ": ...", have = strlen(reason), n = strlen(place);
+    size_t want = have < room / 2 ? room - have : room / 2;
+    const char *from = n > want ? place + n - want : place;
+
+    while (from > place && ((unsigned char)*from & 0xc0) == 0x80) /* within a UTF-8 sequence */
+        from++;
+    snprintf(e->text, sizeof e->text, "%s%s: %s", from > place ? "..." : "", from, reason);
+    flatten(e->text);
+}
+
 static const char *advice(int errnum)
 {
     switch (errnum) {
@@ -62,37 +78,31 @@ static const char *advice(int errnum)
 int err_errno(struct err *e, int code, const char *format, ...)
 {
     int errnum = errno;
-    char reason[128];
+    char place[PLACE], reason[128], text[256];
     va_list args;
-    size_t n;
 
     if (errnum == ENOMEM) /* the C library had no buffer for a file: not the file's fault */
         code = ERR_NOMEM;
     e->code = code;
     va_start(args, format);
-    vsnprintf(e->text, sizeof e->text, format, args);
+    vsnprintf(place, sizeof place, format, args);
     va_end(args);
-    n = strlen(e->text);
     /* GNU strerror_r: may return its own string */
-    snprintf(e->text + n, sizeof e->text - n, ": %s%s", strerror_r(errnum, reason, sizeof reason),
-             advice(errnum));
-    flatten(e->text);
+    snprintf(text, sizeof text, "%s%s", strerror_r(errnum, reason, sizeof reason), advice(errnum));
+    join(e, place, text);
     return code;
 }
 
 int err_wrap(struct err *e, const char *format, ...)
 {
-    char old[sizeof e->text];
+    char place[PLACE], old[sizeof e->text];
     va_list args;
-    size_t n;
 
     memcpy(old, e->text, sizeof old);
     va_start(args, format);
-    vsnprintf(e->text, sizeof e->text, format, args);
+    vsnprintf(place, sizeof place, format, args);
     va_end(args);
-    n = strlen(e->text);
-    snprintf(e->text + n, sizeof e->text - n, ": %s", old);
-    flatten(e->text);
+    join(e, place, old);
     return e->code;
 }
 

@@ -65,7 +65,8 @@ int err_set(struct err *e, int code, const char *format, ...) __attribute__((for
 int err_errno(struct err *e, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "prefix: " before the message that is there; returns the code that is there. */
+/* Puts "prefix: " before the message that is there; returns the code that is there. A prefix that
+ * does not fit loses its front, so that the end of a path, its line and the reason stay. */
 int err_wrap(struct err *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 enum err_class err_class(int code);

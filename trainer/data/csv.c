@@ -45,7 +45,8 @@ struct csv {
 
 static int fail(const struct cursor *c, int code, size_t line, const char *what, struct err *e)
 {
-    return err_set(e, code, "%s:%zu: %s", c->name, line, what);
+    (void)err_set(e, code, "%s", what);
+    return err_wrap(e, "%s:%zu", c->name, line);
 }
 
 /* At the opening quote. Unquotes to where the text began and leaves the cursor behind the closing
@@ -490,25 +491,26 @@ void csv_free(struct csv *c)
 
 static int wrong_count(const struct csv *c, const struct record *r, struct err *e)
 {
+    bool tabs = c->cursor.comma == '\t';
+
     if (r->count == 3 && c->columns == 2 && !c->header)
-        return err_set(e, ERR_FORMAT,
-                       "%s:%zu: 3 columns where 2 are expected: put quotes around a text that "
-                       "holds a comma; scored pairs need a header text,text,score, or --columns",
-                       c->name, r->line);
-    if (r->count > c->columns)
-        return err_set(e, ERR_FORMAT,
-                       "%s:%zu: %d columns where %d are expected: put quotes around a text that "
-                       "holds a %s",
-                       c->name, r->line, r->count, c->columns,
-                       c->cursor.comma == '\t' ? "tab" : "comma");
-    return err_set(e, ERR_FORMAT,
-                   "%s:%zu: %d column%s where %d are expected%s: write %s on each line%s", c->name,
-                   r->line, r->count, r->count == 1 ? "" : "s", c->columns,
-                   c->score >= r->count    ? ", the score is missing"
-                   : c->second >= r->count ? ", the second text is missing"
-                   : c->label >= r->count  ? ", the label is missing"
-                                           : "",
-                   csv_kind_names[c->kind], c->cursor.comma == '\t' ? ", with tabs between" : "");
+        (void)err_set(e, ERR_FORMAT,
+                      "3 columns where 2 are expected: put quotes around a text that holds a "
+                      "comma; scored pairs need a header text,text,score, or --columns");
+    else if (r->count > c->columns)
+        (void)err_set(e, ERR_FORMAT,
+                      "%d columns where %d are expected: put quotes around a text that holds a %s",
+                      r->count, c->columns, tabs ? "tab" : "comma");
+    else
+        (void)err_set(e, ERR_FORMAT,
+                      "%d column%s where %d are expected%s: write %s on each line%s", r->count,
+                      r->count == 1 ? "" : "s", c->columns,
+                      c->score >= r->count    ? ", the score is missing"
+                      : c->second >= r->count ? ", the second text is missing"
+                      : c->label >= r->count  ? ", the label is missing"
+                                              : "",
+                      csv_kind_names[c->kind], tabs ? ", with tabs between" : "");
+    return err_wrap(e, "%s:%zu", c->name, r->line);
 }
 
 static bool is_blank(const struct field *f)
@@ -540,11 +542,10 @@ static int take_pair(const struct csv *c, const struct record *r, struct csv_row
     if (c->kind != CSV_SCORED)
         return 1;
     score = trimmed(&r->fields[c->score]);
-    if (text_f64(score, -CSV_SCORE_MAX, CSV_SCORE_MAX, &row->score) < 0)
-        return err_set(e, ERR_FORMAT,
-                       "%s:%zu: score: '%.40s' is not a number from -1000000 to 1000000", c->name,
-                       r->line, score);
-    return 1;
+    if (text_f64(score, -CSV_SCORE_MAX, CSV_SCORE_MAX, &row->score) == 0)
+        return 1;
+    (void)err_set(e, ERR_FORMAT, "score: '%.40s' is not a number from -1000000 to 1000000", score);
+    return err_wrap(e, "%s:%zu", c->name, r->line);
 }
 
 int csv_next(struct csv *c, struct csv_row *row, struct err *e)

@@ -45,6 +45,23 @@ static void wrapping_says_where(void **state)
     assert_string_equal(e.text, "segment 3: no such object");
 }
 
+/* Of a path that does not fit its end is kept, and what there is to say. */
+static void a_long_place_loses_its_front(void **state)
+{
+    struct err e = ERR_INIT;
+    char text[2000];
+    size_t i;
+
+    for (i = 0; i + 2 < sizeof text; i += 2)
+        memcpy(text + i, "\xc3\xa4", 2); /* a letter of two bytes */
+    text[i] = '\0';
+    err_set(&e, ERR_FORMAT, "no label");
+    err_wrap(&e, "/%s/a.csv:12", text);
+    assert_memory_equal(e.text, "...\xc3\xa4", 5);
+    assert_string_equal(strrchr(e.text, '/'), "/a.csv:12: no label");
+    assert_in_range(strlen(e.text), sizeof e.text - 2, sizeof e.text - 1);
+}
+
 static void errno_gives_its_text_and_advice(void **state)
 {
     struct err e = ERR_INIT;
@@ -93,6 +110,7 @@ int main(void)
         cmocka_unit_test(one_line_and_its_code),
         cmocka_unit_test(long_messages_are_cut),
         cmocka_unit_test(wrapping_says_where),
+        cmocka_unit_test(a_long_place_loses_its_front),
         cmocka_unit_test(errno_gives_its_text_and_advice),
         cmocka_unit_test(every_code_finds_its_row),
         cmocka_unit_test(a_code_outside_the_table_stops),
