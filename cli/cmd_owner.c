@@ -8,6 +8,7 @@
 #include "platform/bus/bus.h"
 #include "platform/clock/clock.h"
 #include "platform/json/json.h"
+#include "schemas/document.h"
 
 #define INTERNAL_PARTITIONS 4 /* of done and published; never changed once they exist */
 
@@ -43,10 +44,11 @@ static int make_topics(struct making *m, struct err *e)
 {
     static const char *const compact[] = {"cleanup.policy=compact", NULL};
     static const char *const keep[] = {"retention.ms=-1", NULL};
+    static const char *const large[] = {DOCUMENT_TOPIC_SIZE, NULL};
     const struct keys *k = &m->c->keys;
     const struct bus_topic topics[] = {
         {m->topics[0], 1, keep},
-        {m->topics[1], 1, NULL},
+        {m->topics[1], 1, large},
         {m->topics[2], 1, keep},
         {m->topics[3], 1, compact},
         {m->topics[4], INTERNAL_PARTITIONS, NULL},

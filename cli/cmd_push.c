@@ -107,7 +107,8 @@ static int check_file(struct push *p, struct err *e)
 
 static int make_topic(struct push *p, struct err *e)
 {
-    static const char *const config[] = {"message.timestamp.type=LogAppendTime", NULL};
+    static const char *const config[] = {"message.timestamp.type=LogAppendTime",
+                                         DOCUMENT_TOPIC_SIZE, NULL};
     const struct bus_topic t = {p->topic, (int)p->o->partitions, config};
     struct bus *bus = p->c->ports.bus;
     int rc = bus_partitions(bus, p->topic, &p->partitions, e);

@@ -78,7 +78,8 @@ static int send_copy(struct ingest *in, const struct part *p, const struct bus_m
 static int make_topic(struct ingest *in, const struct part *p, struct err *e)
 {
     char name[KEY_MAX];
-    const struct bus_topic topic = {.name = name, .partitions = 1};
+    static const char *const config[] = {DOCUMENT_TOPIC_SIZE, NULL};
+    const struct bus_topic topic = {.name = name, .partitions = 1, .config = config};
     struct err why = ERR_INIT;
 
     if (topic_of(&in->keys, TOPIC_REJECTED, p->owner, name, &why) < 0 ||

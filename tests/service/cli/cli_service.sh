@@ -61,8 +61,11 @@ for p in 0 1 2; do
     awk -v p=$p '$1 == p { last = $0 } END { exit last !~ /tripline-control=seal/ }' "$work/records" || die "partition $p does not end with a seal"
 done
 
-# a document that Kafka does not take is named (random letters: a batch is compressed)
+# a topic that push makes takes what a document may be; one that doesn't: the document is named (random
+# letters: a batch is compressed)
 { echo 'text,label'; echo 'small,a'; head -c 2000000 /dev/urandom | base64 -w0; echo ',b'; } >"$work/large.csv"
+tripline push huge "$work/large.csv" --json | grep -q '"documents":2,' || die "a large document"
+"$read_topic" --make "$TRIPLINE_PREFIX.docs.$owner.large" max.message.bytes=1048588
 says 65 "large.csv:3: Kafka does not take so much .[0-9]* bytes.*max.message.bytes of $TRIPLINE_PREFIX.docs.$owner.large" "$binary" push large "$work/large.csv"
 
 # backbones: once, for ever

@@ -2,6 +2,7 @@
  * read_topic TOPIC: every record that is there, "partition key header=value ... body", a line each.
  * read_topic --send TOPIC KEY VALUE: sends one, unchecked.
  * read_topic --lines TOPIC FILE: sends each line, unchecked, with the keys d1, d2, ...
+ * read_topic --make TOPIC KEY=VALUE: makes it, of one partition, with this setting.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,6 +87,14 @@ static int send_all(struct bus *bus, int argc, char **argv, struct err *e)
     return rc;
 }
 
+static int make(struct bus *bus, const char *topic, const char *setting, struct err *e)
+{
+    const char *const config[] = {setting, NULL};
+    const struct bus_topic t = {topic, 1, config};
+
+    return bus_create_topics(bus, &t, 1, e);
+}
+
 int main(int argc, char **argv)
 {
     struct bus_kafka_options k = {.brokers = getenv("TRIPLINE_KAFKA")};
@@ -105,6 +114,10 @@ int main(int argc, char **argv)
         goto done;
     if ((argc == 5 && !strcmp(argv[1], "--send")) || (argc == 4 && !strcmp(argv[1], "--lines"))) {
         left = send_all(bus, argc, argv, &e) < 0;
+        goto done;
+    }
+    if (argc == 4 && !strcmp(argv[1], "--make")) {
+        left = make(bus, argv[2], argv[3], &e) < 0;
         goto done;
     }
     if ((left = count_records(bus, topics[0], &e)) < 0 ||
