@@ -321,6 +321,19 @@ static int admit_body(const struct document_message *m, const char *owner, const
     return check_uris(out, owner, e);
 }
 
+static int admit_control(const struct document_message *m, const struct document_header *control,
+                         struct err *e)
+{
+    if (control->value_len != strlen(CONTROL_SEAL) ||
+        memcmp(control->value, CONTROL_SEAL, control->value_len))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "header " HEADER_CONTROL ": expected '" CONTROL_SEAL "'");
+    if (m->value_len)
+        return err_set(e, ERR_FORMAT,
+                       "header " HEADER_CONTROL ": a seal has no value; send a document without it");
+    return 0;
+}
+
 int document_admit(const struct document_message *m, const char *owner, struct arena *a,
                    enum document_kind *kind, struct document *out, struct err *e)
 {
@@ -332,11 +345,7 @@ int document_admit(const struct document_message *m, const char *owner, struct a
     *kind = DOCUMENT_PUT;
     if (control) {
         *kind = DOCUMENT_SEAL;
-        if (control->value_len == strlen(CONTROL_SEAL) &&
-            !memcmp(control->value, CONTROL_SEAL, control->value_len))
-            return 0;
-        return err_set(e, ERR_UNSUPPORTED,
-                       "header " HEADER_CONTROL ": expected '" CONTROL_SEAL "'");
+        return admit_control(m, control, e);
     }
     if ((rc = take_key(m, a, &id, e)) < 0)
         return rc;

@@ -99,7 +99,7 @@ enum document_kind { DOCUMENT_PUT, DOCUMENT_TOMBSTONE, DOCUMENT_SEAL };
 /*
  * What a message is: a document, the removal of one (null value: only `id` is
  * set), or the seal that makes ingest cut its segment (header tripline-control:
- * seal; nothing is set). The key is the id; without a key the body's `id`; a
+ * seal, no value; nothing is set). The key is the id; without a key the body's `id`; a
  * body whose id differs from the key is refused. Format: header content-type,
  * else sniffed. A `uri` must lie under the owner's prefix (owner NULL: any).
  * ERR_FORMAT, ERR_LIMIT, ERR_UNSUPPORTED (content type): rejected, the message

@@ -267,6 +267,8 @@ static void test_forged(void **state)
     (void)state;
     refuses("k", json, strlen(json), HEADER_CONTROL, "open",
             "UNSUPPORTED: header tripline-control");
+    refuses("k", json, strlen(json), HEADER_CONTROL, CONTROL_SEAL,
+            "FORMAT: header tripline-control: a seal has no value");
     refuses("k", json, strlen(json), HEADER_CONTROL, "SEAL",
             "UNSUPPORTED: header tripline-control");
     refuses("k", json, strlen(json), HEADER_URI, "00 1 owners/other/x",

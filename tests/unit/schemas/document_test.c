@@ -112,6 +112,10 @@ static void seals(void **state)
 
     assert_int_equal(document_admit(&m, "acme", &a, &kind, &d, &e), 0);
     assert_int_equal(kind, DOCUMENT_SEAL);
+    m.value = "{\"label\":\"a\",\"text\":\"x\"}"; /* would be lost as a seal */
+    m.value_len = strlen(m.value);
+    assert_int_equal(document_admit(&m, "acme", &a, &kind, &d, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "a seal has no value"));
     m.headers = &other;
     assert_int_equal(document_admit(&m, "acme", &a, &kind, &d, &e), ERR_UNSUPPORTED);
 }
