@@ -110,6 +110,8 @@ int file_mkdirs(const char *path, struct err *e)
 
     if (n == 0 || n >= sizeof part)
         return err_set(e, ERR_IO, "%s: not a usable folder name", path);
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) /* as it mostly is */
+        return 0;
     memcpy(part, path, n + 1);
     for (i = 1; i <= n; i++) {
         if (part[i] != '/' && part[i] != '\0')
