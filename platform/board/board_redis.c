@@ -32,21 +32,6 @@ static const struct redis_script append_script = {
     "return 1",
     1};
 
-/* number, line, number, line, ... */
-static const struct redis_script tail_script = {
-    "local first = tonumber(redis.call('HGET', KEYS[1], 'first') or '0')\n"
-    "local next = tonumber(redis.call('HGET', KEYS[1], 'next') or '0')\n"
-    "local from = math.max(tonumber(ARGV[1]), first)\n"
-    "local upto = math.min(next, from + tonumber(ARGV[2])) - 1\n"
-    "local out = {}\n"
-    "for n = from, upto do\n"
-    "  local name = string.format('%.0f', n)\n"
-    "  local line = redis.call('HGET', KEYS[1], name)\n"
-    "  if line then out[#out + 1] = name; out[#out + 1] = line end\n"
-    "end\n"
-    "return out",
-    1};
-
 static int redis_set(struct board *b, const char *key, const struct board_field *f, size_t n,
                      int64_t ttl_ms, struct err *e)
 {
@@ -94,17 +79,18 @@ static int redis_get(struct board *b, const char *key, const char *field, struct
 }
 
 /* Name, value, name, value, ...: gives them to `each` until it wants no more. */
-static int give(const redisReply *reply, board_each_fn each, void *arg, int *stopped)
+static int give(const redisReply *reply, board_each_fn each, void *arg)
 {
     size_t i;
+    int rc;
 
     for (i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < (size_t)reply->elements; i += 2) {
         const redisReply *name = reply->element[i], *value = reply->element[i + 1];
 
         if (name->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING)
             continue;
-        if ((*stopped = each(arg, name->str, value->str, (size_t)value->len)))
-            return *stopped < 0 ? *stopped : 0;
+        if ((rc = each(arg, name->str, value->str, (size_t)value->len)))
+            return rc < 0 ? rc : 0;
     }
     return 0;
 }
@@ -114,13 +100,13 @@ static int redis_each(struct board *b, const char *key, board_each_fn each, void
 {
     struct redis_args a = {0};
     redisReply *reply;
-    int rc, stopped = 0;
+    int rc;
 
     redis_text(&a, "HGETALL");
     redis_text(&a, key);
     if ((rc = redis_call((struct redis *)b, &a, NULL, &reply, e)) < 0)
         return rc;
-    rc = give(reply, each, arg, &stopped);
+    rc = give(reply, each, arg);
     freeReplyObject(reply);
     return rc;
 }
@@ -178,29 +164,88 @@ static int redis_append(struct board *b, const char *key, const char *bytes, siz
     return rc;
 }
 
+/* The values of n fields, an array with NIL where there is none. The caller frees it. */
+static int fields(struct redis *r, const char *key, const char *const *names, size_t n,
+                  redisReply **out, struct err *e)
+{
+    struct redis_args a = {0};
+    size_t i;
+    int rc;
+
+    redis_text(&a, "HMGET");
+    redis_text(&a, key);
+    for (i = 0; i < n; i++)
+        redis_text(&a, names[i]);
+    if ((rc = redis_call(r, &a, NULL, out, e)) < 0)
+        return rc;
+    if ((*out)->type == REDIS_REPLY_ARRAY && (*out)->elements == n)
+        return 0;
+    freeReplyObject(*out);
+    return err_set(e, ERR_FORMAT, "%s: HMGET gave something else", key);
+}
+
+static uint64_t number_of(const redisReply *r)
+{
+    return r->type == REDIS_REPLY_STRING ? strtoull(r->str, NULL, 10) : 0;
+}
+
+static int ends(struct redis *r, const char *key, uint64_t *first, uint64_t *next, struct err *e)
+{
+    static const char *const names[] = {"first", "next"};
+    redisReply *reply;
+    int rc = fields(r, key, names, 2, &reply, e);
+
+    if (rc < 0)
+        return rc;
+    *first = number_of(reply->element[0]);
+    *next = number_of(reply->element[1]);
+    freeReplyObject(reply);
+    return 0;
+}
+
+/* Lines [from, from + n); one that was dropped meanwhile is passed over. 1: none was there, or
+ * `each` wants no more. */
+static int lines(struct redis *r, const char *key, uint64_t from, size_t n, board_each_fn each,
+                 void *arg, struct err *e)
+{
+    char text[TAIL_MAX][24];
+    const char *names[TAIL_MAX];
+    redisReply *reply;
+    size_t i;
+    int rc, none = 1;
+
+    for (i = 0; i < n; i++) {
+        snprintf(text[i], sizeof text[i], "%llu", (unsigned long long)(from + i));
+        names[i] = text[i];
+    }
+    if ((rc = fields(r, key, names, n, &reply, e)) < 0)
+        return rc;
+    for (i = 0; i < n && rc == 0; i++)
+        if (reply->element[i]->type == REDIS_REPLY_STRING) {
+            none = 0;
+            rc = each(arg, names[i], reply->element[i]->str, reply->element[i]->len);
+        }
+    freeReplyObject(reply);
+    return rc ? rc : none;
+}
+
+/* By plain reads, since a user who may send scripts may send one without an end. In portions: an
+ * answer is held in memory whole, on both sides. */
 static int redis_tail(struct board *b, const char *key, uint64_t from, board_each_fn each,
                       void *arg, struct err *e)
 {
-    redisReply *reply;
-    size_t got;
-    int rc, stopped = 0;
+    struct redis *r = (struct redis *)b;
+    uint64_t first, next;
+    size_t n;
+    int rc = ends(r, key, &first, &next, e);
 
-    do { /* in portions: an answer is held in memory whole, on both sides */
-        struct redis_args a = {0};
-
-        redis_begin_script(&a, &tail_script);
-        redis_text(&a, key);
-        redis_number(&a, from > INT64_MAX ? INT64_MAX : (int64_t)from);
-        redis_number(&a, TAIL_MAX);
-        if ((rc = redis_call((struct redis *)b, &a, &tail_script, &reply, e)) < 0)
-            return rc;
-        got = reply->type == REDIS_REPLY_ARRAY ? (size_t)reply->elements / 2 : 0;
-        rc = give(reply, each, arg, &stopped);
-        if (got)
-            from = strtoull(reply->element[2 * got - 2]->str, NULL, 10) + 1;
-        freeReplyObject(reply);
-    } while (rc == 0 && !stopped && got == TAIL_MAX);
-    return rc;
+    if (from < first)
+        from = first;
+    for (; rc == 0 && from < next; from += n) {
+        n = next - from < TAIL_MAX ? (size_t)(next - from) : TAIL_MAX;
+        rc = lines(r, key, from, n, each, arg, e);
+    }
+    return rc < 0 ? rc : 0;
 }
 
 static void redis_free(struct board *b)

@@ -43,6 +43,7 @@ redis() { REDISCLI_AUTH=$password redis-cli -h "${TRIPLINE_REDIS%:*}" -p "${TRIP
 [ "$(redis hget "$TRIPLINE_PREFIX:{$owner}:run:x" state)" = "" ] || die "its own key: $(redis hget "$TRIPLINE_PREFIX:{$owner}:run:x" state)"
 redis hget "$TRIPLINE_PREFIX:{$owner-two}:run:x" state | grep -q NOPERM || die "another owner's key is readable"
 redis hset "$TRIPLINE_PREFIX:{$owner}:run:x" state x | grep -q NOPERM || die "its own key is writable"
+redis eval 'return 1' 1 "$TRIPLINE_PREFIX:{$owner}:run:x" | grep -q NOPERM || die "a script may run"
 redis keys '*' | grep -q NOPERM || die "keys may be listed"
 
 # push: nothing is sent of a file with a bad line; an id stays in its partition; every partition is sealed
