@@ -192,6 +192,10 @@ static void check_missing(struct chain *c, const struct offset_range *range)
                         place(c, where), (long long)range->first, (long long)range->next);
         return;
     }
+    if (c->life < 0) { /* no record says which life it was: the first that it can be */
+        first = l;
+        last = l + 1;
+    }
     for (at = range->first; at < range->next; at++)
         for (l = first; l < last; l++) {
             struct sent *s = find(c, l, at);
