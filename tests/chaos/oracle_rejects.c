@@ -9,6 +9,8 @@
 #include "platform/base/text.h"
 #include "tests/chaos/oracle_int.h"
 
+enum { POLL_MS = 500, IDLE_MAX = 120 };
+
 static int by_place(const void *a, const void *b)
 {
     const struct found *x = a, *y = b;
@@ -224,29 +226,62 @@ static void note_copy(struct oracle *o, struct copies *c, const struct bus_messa
                   (int)m->partition, (long long)m->offset);
 }
 
+/* Where the topic ends now: `high` of each partition; how many of them have messages. */
+static int find_ends(struct oracle *o, const char *topic, int64_t high[PARTITIONS_MAX],
+                     struct err *e)
+{
+    int64_t low;
+    int p, count, full = 0, rc;
+
+    if ((rc = bus_partitions(o->bus, topic, &count, e)) < 0)
+        return rc;
+    for (p = 0; p < count && p < PARTITIONS_MAX; p++) {
+        if ((rc = bus_watermarks(o->bus, topic, p, &low, &high[p], e)) < 0)
+            return rc;
+        full += high[p] > low;
+    }
+    return full;
+}
+
+static int read_to_ends(struct oracle *o, struct copies *c, struct bus_consumer *consumer,
+                        const char *jobs, const int64_t high[PARTITIONS_MAX], int left,
+                        struct err *e)
+{
+    struct bus_message *m;
+    int rc, idle = 0;
+
+    while (left && idle < IDLE_MAX) {
+        if ((rc = bus_poll(consumer, POLL_MS, &m, e)) < 0 && rc != ERR_PEER)
+            return rc;
+        idle = rc > 0 ? 0 : idle + 1;
+        if (rc <= 0)
+            continue;
+        note_copy(o, c, m, jobs);
+        left -= m->offset + 1 == high[m->partition];
+        bus_message_free(consumer, m);
+    }
+    return left ? err_set(e, ERR_TIMEOUT, "%d partitions could not be read to their ends", left)
+                : 0;
+}
+
 static int read_copies(struct oracle *o, struct copies *c, struct err *e)
 {
     char topic[KEY_MAX], jobs[KEY_MAX];
-    struct bus_message *m;
-    int64_t at, high;
-    int p, count, rc;
+    const char *const topics[] = {topic};
+    const struct bus_consumer_options options = {
+        .group = "oracle", .topics = topics, .topic_count = 1};
+    struct bus_consumer *consumer = NULL;
+    int64_t high[PARTITIONS_MAX];
+    int rc, full;
 
     if ((rc = topic_of(o->keys, TOPIC_REJECTED, o->owner, topic, e)) < 0 ||
         (rc = topic_of(o->keys, TOPIC_JOBS, o->owner, jobs, e)) < 0 ||
-        (rc = bus_partitions(o->bus, topic, &count, e)) < 0)
+        (rc = full = find_ends(o, topic, high, e)) < 0 ||
+        (rc = bus_consumer_open(o->bus, &options, &consumer, e)) < 0)
         return rc;
-    for (p = 0; p < count; p++) {
-        if ((rc = bus_watermarks(o->bus, topic, p, &at, &high, e)) < 0)
-            return rc;
-        while (at < high && (rc = bus_read_at(o->bus, topic, p, at, &m, e)) > 0) {
-            at = m->offset + 1;
-            note_copy(o, c, m, jobs);
-            bus_read_free(o->bus, m);
-        }
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+    rc = read_to_ends(o, c, consumer, jobs, high, full, e);
+    bus_consumer_free(consumer);
+    return rc;
 }
 
 int oracle_copies(struct oracle *o, const struct sent *s, size_t n, struct err *e)
