@@ -35,11 +35,11 @@
 /* Stacks of fibers that are gone, for the next ones: a fresh one costs a dozen system calls and
  * page faults. The sanitizers keep notes of a stack's bytes, so there each is mapped anew. */
 #if defined(WITH_ASAN) || defined(WITH_TSAN)
-enum { SPARE = 0 };
+enum { REUSE = 0, SPARE = 64 };
 #else
-enum { SPARE = 64 };
+enum { REUSE = 1, SPARE = 64 };
 #endif
-static _Thread_local unsigned char *spare[SPARE + 1];
+static _Thread_local unsigned char *spare[SPARE];
 static _Thread_local int spare_count;
 
 /*
@@ -193,7 +193,7 @@ static unsigned char *stack_take(const struct fiber *f)
 
 static void stack_give(const struct fiber *f)
 {
-    if (spare_count < SPARE)
+    if (REUSE && spare_count < SPARE)
         spare[spare_count++] = f->map;
     else
         munmap(f->map, f->map_bytes);

@@ -127,6 +127,50 @@ static void check_covered(struct chain *c, int life)
     }
 }
 
+/* Kafka had nothing below `low` of one of the lives. That is the first it can have been; of the
+ * others only those that the incarnation has records of. */
+static void check_missing(struct chain *c, const struct offset_range *range)
+{
+    int last = c->life < 0 ? c->d->life_count : c->life + 1;
+    char where[160];
+    int64_t at;
+    int l, of;
+
+    for (of = c->past; of < last && c->d->lives[of].low[c->name.partition] < range->next; of++)
+        ;
+    if (of >= last) {
+        world_violation(c->w, "%s: [%lld,%lld) is stated as missing, but Kafka had it",
+                        place(c, where), (long long)range->first, (long long)range->next);
+        return;
+    }
+    for (at = range->first; at < range->next; at++)
+        for (l = of; l < last; l++) {
+            struct sent *s = find(c, l, at);
+
+            if (s && (l == of || (c->life >= 0 && l >= c->begun)) &&
+                at < c->d->lives[l].low[c->name.partition])
+                s->missing = true;
+        }
+}
+
+static void state_missing(struct chain *c, const struct offset_range *range)
+{
+    c->missing = realloc(c->missing, (c->missing_count + 1) * sizeof *c->missing);
+    if (!c->missing)
+        abort();
+    c->missing[c->missing_count++] = *range;
+}
+
+/* Of the segments so far. */
+static void check_stated(struct chain *c)
+{
+    size_t i;
+
+    for (i = 0; i < c->missing_count; i++)
+        check_missing(c, &c->missing[i]);
+    c->missing_count = 0;
+}
+
 /* The first record of a later life, which nothing tells from the life before. */
 static struct sent *begins_unseen(struct chain *c, const struct segment_record *r)
 {
@@ -137,6 +181,7 @@ static struct sent *begins_unseen(struct chain *c, const struct segment_record *
         s = find(c, life, r->offset);
         if (!s || !fits(s, r) || s != first_record(c, life))
             continue;
+        check_stated(c); /* retention takes none of a new life before a segment has one */
         check_covered(c, c->life);
         c->life = life;
         return s;
@@ -174,43 +219,6 @@ static void take(struct chain *c, const struct segment_record *r)
     if (s->seen++)
         world_violation(c->w, "%s: the record at offset %lld is in two segments", place(c, where),
                         (long long)r->offset);
-}
-
-/* Kafka had nothing below `low` of one of the lives. */
-static void check_missing(struct chain *c, const struct offset_range *range)
-{
-    int first = c->life < 0 ? c->past : c->begun;
-    int last = c->life < 0 ? c->d->life_count : c->life + 1;
-    char where[160];
-    int64_t at;
-    int l;
-
-    for (l = first; l < last && c->d->lives[l].low[c->name.partition] < range->next; l++)
-        ;
-    if (l == last) {
-        world_violation(c->w, "%s: [%lld,%lld) is stated as missing, but Kafka had it",
-                        place(c, where), (long long)range->first, (long long)range->next);
-        return;
-    }
-    if (c->life < 0) { /* no record says which life it was: the first that it can be */
-        first = l;
-        last = l + 1;
-    }
-    for (at = range->first; at < range->next; at++)
-        for (l = first; l < last; l++) {
-            struct sent *s = find(c, l, at);
-
-            if (s && at < c->d->lives[l].low[c->name.partition])
-                s->missing = true;
-        }
-}
-
-static void state_missing(struct chain *c, const struct offset_range *range)
-{
-    c->missing = realloc(c->missing, (c->missing_count + 1) * sizeof *c->missing);
-    if (!c->missing)
-        abort();
-    c->missing[c->missing_count++] = *range;
 }
 
 /* False: the chain ends here. */
@@ -287,8 +295,7 @@ static void check_partition(struct world *w, struct dataset *d, int32_t partitio
         c.listed = c.segments = 0;
         while (read_segment(&c))
             ;
-        while (c.missing_count)
-            check_missing(&c, &c.missing[--c.missing_count]);
+        check_stated(&c);
         world_must(key_chain_prefix(&c.name, prefix, &e), &e);
         world_must(blob_list(w->blob, prefix, NULL, count_segment, &c, &e), &e);
         if (c.listed != c.segments)
