@@ -52,7 +52,7 @@ static bool fits(const struct sent *s, const struct segment_record *r)
                                            [SEGMENT_REJECTED] = SENT_HOSTILE};
     const struct document_message *m = &r->message;
 
-    if (!s->visible || s->kind != kinds[r->kind])
+    if (!s->visible || s->kind != kinds[r->kind] || s->ms != r->timestamp_ms)
         return false;
     return r->kind == SEGMENT_REJECTED ||
            s->hash == sent_hash(m->key, m->key_len, m->value, m->value_len);
@@ -212,10 +212,8 @@ static void take(struct chain *c, const struct segment_record *r)
                         (long long)r->offset);
         return;
     }
-    if (r->kind != SEGMENT_REJECTED) { /* two lives may have a hostile one at the same offset */
-        c->begun = c->life < 0 ? life : c->begun;
-        c->life = life;
-    }
+    c->begun = c->life < 0 ? life : c->begun;
+    c->life = life;
     if (s->seen++)
         world_violation(c->w, "%s: the record at offset %lld is in two segments", place(c, where),
                         (long long)r->offset);

@@ -77,6 +77,7 @@ static void send_to(struct dataset *d, struct bus_producer *p, int32_t partition
     struct err e = ERR_INIT;
     struct sent *s = note(life_of(d), kind, sent_hash(key, m.key_len, value, m.value_len));
 
+    s->ms = clock_wall_ms(d->w->clock);
     world_must(bus_send(p, &m, s, &e), &e);
 }
 

@@ -175,6 +175,7 @@ struct sent {
     bool visible; /* acknowledged, and its transaction, if any, committed */
     int32_t partition;
     int64_t offset;
+    int64_t ms;    /* when: its timestamp, for docs topics have LogAppendTime */
     uint64_t hash; /* of key and value */
     bool missing;  /* some segment says so */
     int seen;      /* in how many segments, as a record or a rejection */
