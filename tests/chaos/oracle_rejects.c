@@ -91,13 +91,13 @@ static void incarnations_of(const struct rejects *r, const struct sent *s, uint6
     *last -= behind && own_last < *last;
 }
 
-bool rejects_has(const struct rejects *r, const struct sent *s)
+static bool has_between(const struct rejects *r, const struct sent *s, uint64_t first,
+                        uint64_t last)
 {
-    struct found key = {.stream = s->stream, .partition = s->partition, .offset = s->offset};
+    const struct found key = {
+        .stream = s->stream, .partition = s->partition, .offset = s->offset, .incarnation = first};
     size_t low = 0, high = r->count, middle;
-    uint64_t last;
 
-    incarnations_of(r, s, &key.incarnation, &last);
     while (low < high) {
         middle = low + (high - low) / 2;
         if (by_place(&r->sorted[middle], &key) < 0)
@@ -107,6 +107,32 @@ bool rejects_has(const struct rejects *r, const struct sent *s)
     }
     return low < r->count && same_place(&r->sorted[low], &key) &&
            r->sorted[low].incarnation <= last;
+}
+
+bool rejects_has(const struct rejects *r, const struct sent *s)
+{
+    uint64_t first, last;
+
+    incarnations_of(r, s, &first, &last);
+    return has_between(r, s, first, last);
+}
+
+/* In an incarnation that has documents of its life, and of no other. */
+static bool has_surely(const struct rejects *r, const struct sent *s)
+{
+    uint64_t first = UINT64_MAX, last = 0;
+    const struct lived *d;
+
+    for (d = r->documents; d < r->documents + r->document_count; d++)
+        if (d->stream == s->stream && d->partition == s->partition && d->life == s->life) {
+            first = d->incarnation < first ? d->incarnation : first;
+            last = d->incarnation > last ? d->incarnation : last;
+        }
+    for (d = r->documents; d < r->documents + r->document_count; d++)
+        if (d->stream == s->stream && d->partition == s->partition && d->life != s->life &&
+            d->incarnation >= first && d->incarnation <= last)
+            return false;
+    return first <= last && has_between(r, s, first, last);
 }
 
 void rejects_twice(const struct rejects *r, struct oracle *o)
@@ -294,7 +320,7 @@ int oracle_copies(struct oracle *o, const struct sent *s, size_t n, struct err *
     if ((rc = collect(&c, s, n, e)) == 0 && (rc = rejects_init(&r, o, s, n, e)) == 0)
         rc = read_copies(o, &c, e);
     for (i = 0; rc == 0 && i < c.count; i++)
-        if (c.bad[i]->offset >= 0 && !c.seen[i] && rejects_has(&r, c.bad[i]))
+        if (c.bad[i]->offset >= 0 && !c.seen[i] && has_surely(&r, c.bad[i]))
             violation(o, "%s/%d offset %lld is rejected in a segment, and has no copy",
                       o->streams[c.bad[i]->stream].dataset, (int)c.bad[i]->partition,
                       (long long)c.bad[i]->offset);

@@ -380,6 +380,20 @@ static void a_rejected_record_without_copy(void **state)
     says(2, "tripline.rejected.acme/0 offset 0 is no record that was to be rejected");
 }
 
+/* Life 1 went before ingest saw it; life 0's entry at the same place is not its own. */
+static void a_record_that_is_gone_needs_no_copy(void **state)
+{
+    send_two_lives();
+    send(3, SENT_GOOD, -1);
+    send(4, SENT_GOOD, -1);
+    t.stream.abrupt[1] = true;
+    put_segment(0, 0, head, 3);
+    put_copy(2, "2");
+    judge(COUNT);
+    ok(oracle_copies(&t.oracle, t.sent, COUNT, &e));
+    says(0, "");
+}
+
 static void a_copy_from_elsewhere(void **state)
 {
     put_copy(2, "3");
@@ -503,6 +517,7 @@ int main(void)
         TEST(a_rejected_one_alone_in_its_life),
         TEST(a_rejected_record_has_copies),
         TEST(a_rejected_record_without_copy),
+        TEST(a_record_that_is_gone_needs_no_copy),
         TEST(a_copy_from_elsewhere),
         TEST(a_run_without_an_end),
         TEST(an_end_that_changed),
