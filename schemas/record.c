@@ -506,6 +506,12 @@ static int keep_extra(struct decode *d, struct record_extra *extra, const msgpac
     return 0;
 }
 
+const char *record_extra_name(const struct record_extra *x, size_t i, size_t *n)
+{
+    *n = x->items[i].key.via.str.size;
+    return x->items[i].key.via.str.ptr;
+}
+
 /* The tables' own check; its message begins with a field's name, which gives the offset. */
 static int check_record(struct decode *d, const struct record *r, const void *out)
 {

@@ -77,6 +77,8 @@ struct record_extra {
     const struct msgpack_object_kv *items;
     size_t count;
 };
+/* The i-th one's name, UTF-8, *n bytes without a NUL. */
+const char *record_extra_name(const struct record_extra *x, size_t i, size_t *n);
 struct record_bytes {
     const void *data; /* NULL: absent */
     size_t len;

@@ -252,12 +252,29 @@ static int await_the_living(struct attempt *a, struct err *e)
                    (unsigned long long)history.count - 1);
 }
 
+/* What this version does not know is kept and does nothing: a later version's, or a slip. */
+static void warn_unknown(struct attempt *a, const char *where, const struct record_extra *extra)
+{
+    char text[256];
+    size_t i, n;
+
+    for (i = 0; i < extra->count; i++) {
+        const char *name = record_extra_name(extra, i, &n);
+
+        snprintf(text, sizeof text, "%s%.*s: this version does not know it, so it does nothing",
+                 where, n < 100 ? (int)n : 100, name);
+        lines_text(a, "warning", text);
+    }
+}
+
 static int phases(struct attempt *a, struct run_end *end, char sha256[SHA256_HEX], struct err *e)
 {
     int rc;
 
     if ((a->last && (rc = await_the_living(a, e)) < 0) || (rc = get_data(a, e)) < 0)
         return rc;
+    warn_unknown(a, "", &a->job.extra);
+    warn_unknown(a, "parameters.", &a->job.parameters->extra);
     lines_flush(a, true);
     attempt_phase(a, PHASE_VALIDATING);
     if ((rc = play(a, e)) < 0)

@@ -551,6 +551,50 @@ static void a_slow_upload_stalls_nothing(void **state)
     world_close(&w);
 }
 
+struct reading {
+    struct blob *blob;
+    struct buf text;
+};
+
+static int add_object(void *arg, const char *key, uint64_t size)
+{
+    struct reading *r = arg;
+    struct err e = ERR_INIT;
+    struct buf one;
+
+    (void)size;
+    buf_init(&one, 1 << 20);
+    assert_int_equal(blob_get(r->blob, key, &one, &e), 0);
+    buf_add(&r->text, one.data, one.len);
+    buf_release(&one);
+    return 0;
+}
+
+/* A slip in a parameter's name would train with the default: the log says so. */
+static void unknown_parameters_are_told(void **state)
+{
+    struct world w;
+    struct node n;
+    struct reading log;
+    struct err e = ERR_INIT;
+
+    world_open(&w, 46);
+    world_documents(&w, 4, 4);
+    world_job(&w, "r1", ",\"parameters\":{\"epochs\":1,\"batch_size\":8},\"colour\":1");
+    node_start(&n, &w, "a", 0);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+    log.blob = w.blob;
+    buf_init(&log.text, 1 << 20);
+    assert_int_equal(
+        blob_list(w.blob, "owners/acme/runs/r1/attempts/1/logs/", NULL, add_object, &log, &e), 0);
+    assert_non_null(strstr(log.text.data, "\"parameters.batch_size: this version does not know it"));
+    assert_non_null(strstr(log.text.data, "\"colour: this version does not know it"));
+    assert_null(strstr(log.text.data, "epochs: this version"));
+    buf_release(&log.text);
+    node_stop(&n);
+    world_close(&w);
+}
+
 static void as_many_checkpoints_as_asked_stay(void **state)
 {
     struct world w;
@@ -716,6 +760,7 @@ int main(void)
         cmocka_unit_test(a_slow_upload_is_no_death),
         cmocka_unit_test(dead_workers_end_the_run),
         cmocka_unit_test(a_slow_upload_stalls_nothing),
+        cmocka_unit_test(unknown_parameters_are_told),
         cmocka_unit_test(as_many_checkpoints_as_asked_stay),
         cmocka_unit_test(flush_is_rebuilt),
         cmocka_unit_test(crash_at_every_call),
