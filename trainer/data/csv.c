@@ -502,9 +502,8 @@ static int wrong_count(const struct csv *c, const struct record *r, struct err *
                       "%d columns where %d are expected: put quotes around a text that holds a %s",
                       r->count, c->columns, tabs ? "tab" : "comma");
     else
-        (void)err_set(e, ERR_FORMAT,
-                      "%d column%s where %d are expected%s: write %s on each line%s", r->count,
-                      r->count == 1 ? "" : "s", c->columns,
+        (void)err_set(e, ERR_FORMAT, "%d column%s where %d are expected%s: write %s on each line%s",
+                      r->count, r->count == 1 ? "" : "s", c->columns,
                       c->score >= r->count    ? ", the score is missing"
                       : c->second >= r->count ? ", the second text is missing"
                       : c->label >= r->count  ? ", the label is missing"
