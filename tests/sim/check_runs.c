@@ -136,16 +136,17 @@ static void check_result(struct world *w, const struct user_run *r, const struct
 }
 
 /* What can be the matter although nothing of ours is wrong. */
-static bool excused(const char *reason)
+/* A dataset whose topic is gone for a while is none meanwhile. */
+static bool excused(const struct user_run *r, const char *reason)
 {
     static const char *const known[] = {"waited ", "within its limit", "killed by",
                                         "has no document"};
     size_t i;
 
-    for (i = 0; reason && i < sizeof known / sizeof known[0]; i++)
+    for (i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strstr(reason, known[i]))
             return true;
-    return false;
+    return r->dataset->life_count > 1 && strstr(reason, "does not exist");
 }
 
 static void check_state(struct world *w, const struct user_run *r, const struct run_end *end)
@@ -157,7 +158,7 @@ static void check_state(struct world *w, const struct user_run *r, const struct 
                         job_state_names[end->state]);
     if (end->state == JOB_CANCELLED && !r->cancelled)
         world_violation(w, "%s/%s is CANCELLED, which nobody asked for", r->owner, r->name);
-    if (end->state == JOB_FAILED && !r->bad && !excused(reason))
+    if (end->state == JOB_FAILED && !r->bad && !excused(r, reason))
         world_violation(w, "%s/%s is FAILED: %s", r->owner, r->name, reason);
 }
 

@@ -207,6 +207,7 @@ uint64_t sent_hash(const void *key, size_t key_len, const void *value, size_t va
 enum { RUNS_MAX = 64, STEPS = 10 };
 struct user_run {
     const char *owner;
+    const struct dataset *dataset;
     char name[32], model[16];
     bool bad;       /* its job can't be accepted */
     bool cancelled; /* a cancel was sent, and perhaps was too late */

@@ -118,6 +118,7 @@ static void run_begin(struct world *w, uint64_t i)
     char text[400];
 
     r->owner = d->owner;
+    r->dataset = d;
     snprintf(r->name, sizeof r->name, "run-%llu", (unsigned long long)i);
     snprintf(r->model, sizeof r->model, "m-%d", (int)draw(w, i, 1, 2));
     r->bad = fate_event(w, STREAM_USER, i, FAULT_JOB_BAD, 12, "user");
