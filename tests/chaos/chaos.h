@@ -2,10 +2,10 @@
  * A deployment under fire: real servers, the built programs, a schedule of faults
  * that the seed decides, load, and at the end the oracle's verdict. The rooms:
  *
- *   servers.c  Kafka, S3, Redis of this run, and their deaths     topics.c  Kafka's administration
- *   procs.c    our programs and who supervises them               proxy.c   before S3
- *   load.c     documents and jobs, and what was acknowledged      faults*.c the faults, and which
- * is next oracle*.c  what must be true at the end                       main.c    from begin to end
+ *   servers.c  Kafka, S3, Redis of this run, and their deaths  topics.c   Kafka's administration
+ *   procs.c    our programs and who supervises them            proxy.c    before S3
+ *   load.c     documents and jobs, and what was acknowledged   faults*.c  faults, and which is next
+ *   oracle*.c  what must be true at the end                    main.c     from begin to end
  *
  * Only processes that this program started, and those whose id and start time servers.sh wrote into
  * this run's folder, are ever signalled. All but load.c and proxy.c belongs to the main thread.
@@ -114,7 +114,9 @@ bool faults_over(void);
 bool faults_enough(void);     /* each kind took effect as often as it must */
 int64_t faults_more_ms(void); /* how long that may be waited for */
 void faults_print(FILE *to);
-bool disk_set_up(void); /* a small file system for one trainer; false: RLIMIT_FSIZE instead */
+/* A small file system for one trainer; where that is refused a pipe for its log, which no limit is
+ * for. */
+void disk_set_up(void);
 void disk_take_down(void);
 
 #endif
