@@ -144,6 +144,13 @@ static int get_base(struct ingest *in, const struct part *p, uint64_t incarnatio
 
 /* At offset 0, as a topic does. What retention took of it before is stated as missing, like any
  * other gap; a low watermark that was asked for would be one of which topic? */
+int chain_followed(struct ingest *in, struct part *p, struct err *e)
+{
+    int64_t first;
+
+    return get_base(in, p, p->chain.incarnation + 1, &first, e);
+}
+
 int chain_begin(struct ingest *in, struct part *p, const char *reason, struct err *e)
 {
     struct chain_base base;

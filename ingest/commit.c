@@ -86,6 +86,7 @@ static int confirm(struct ingest *in, struct part *p, int64_t upto, struct ancho
         return part_failed(in, p, PART_FIND, "segment.unsure", e);
     }
     *inside = look.inside;
+    p->unproven = look.is == TOPIC_UNPROVEN;
     if (look.is == TOPIC_SAME || look.is == TOPIC_UNPROVEN)
         return 1;
     drop_mixed(in, p);
@@ -206,6 +207,22 @@ static int lost(struct ingest *in, struct part *p, const char *key)
     return 0;
 }
 
+/*
+ * ERR_EXISTS: another ingester has these records. Where no record told of which topic they are, one
+ * may have told another ingester before retention took it; that one has begun the next incarnation
+ * and reads them there.
+ */
+static int create(struct ingest *in, struct part *p, const char *key, struct err *e)
+{
+    int rc = p->unproven ? chain_followed(in, p, e) : 0;
+
+    if (rc != 0)
+        return rc < 0 ? rc : ERR_EXISTS;
+    if (DEFECT("ingest.overwrites"))
+        return blob_put(in->p.blob, key, p->body.data, p->body.len, e);
+    return blob_create(in->p.blob, key, p->body.data, p->body.len, e);
+}
+
 int commit_put(struct ingest *in, struct part *p, struct err *e)
 {
     int64_t began = clock_mono_ms(in->p.clock);
@@ -223,8 +240,7 @@ int commit_put(struct ingest *in, struct part *p, struct err *e)
     FAILPOINT("ingest.finished");
     if (DEFECT("ingest.commits-first"))
         (void)bus_commit(in->consumer, p->topic, p->partition, p->size.next, e);
-    rc = DEFECT("ingest.overwrites") ? blob_put(in->p.blob, key, p->body.data, p->body.len, e)
-                                     : blob_create(in->p.blob, key, p->body.data, p->body.len, e);
+    rc = create(in, p, key, e);
     metric_observe(in->m.create_s, (double)(clock_mono_ms(in->p.clock) - began) / 1000, NULL);
     if (rc == 0 || (DEFECT("ingest.lost-is-won") && rc == ERR_EXISTS))
         return created(in, p, key, e);

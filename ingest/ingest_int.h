@@ -75,6 +75,7 @@ struct part {
     struct segment_size size;
     struct anchor anchor; /* its last record; not there: it has none */
     int64_t missing;      /* offsets that Kafka no longer had */
+    bool unproven;        /* no record told whether it is of the chain's topic */
 };
 
 struct ingest_metrics {
@@ -145,6 +146,8 @@ int chain_record(struct ingest *in, const struct part *p, int64_t offset, struct
 int chain_finished_record(const struct part *p, int64_t offset, struct anchor *out, struct err *e);
 /* Begins the next incarnation; that another did so first is fine. Then find again. */
 int chain_begin(struct ingest *in, struct part *p, const char *reason, struct err *e);
+/* Has anybody begun the next incarnation? 1, 0, < 0. */
+int chain_followed(struct ingest *in, struct part *p, struct err *e);
 
 /* --- place.c --- */
 int place_part(struct ingest *in, struct part *p, struct err *e); /* FIND, SHORT -> READ, SHORT */

@@ -276,6 +276,50 @@ static void test_same_and_trimmed(void **state)
     ingest_free(in);
 }
 
+static void begin_incarnation_1(void)
+{
+    const struct segment_name name = {.owner = "acme", .dataset = "news", .incarnation = 1};
+    struct chain_base base;
+    char key[KEY_MAX];
+    struct buf b;
+
+    chain_base_init(&base);
+    base.owner = name.owner;
+    base.dataset = name.dataset;
+    base.incarnation = 1;
+    base.partition = 0;
+    base.first = 0;
+    base.time_ms = clock_wall_ms(w.clock);
+    base.reason = "another saw the proof";
+    base.nonce = "0123456789abcdef0123456789abcdef";
+    ok(key_base(&name, key, &e));
+    buf_init(&b, 1 << 16);
+    ok(chain_base_write(&base, RECORD_JSON, &b, &e));
+    ok(blob_create(w.blob, key, b.data, b.len, &e));
+    buf_release(&b);
+}
+
+/* No record is left that tells, but another ingester saw one and began anew: what was read is its. */
+static void test_another_saw_the_proof(void **state)
+{
+    struct ingest *in;
+
+    (void)state;
+    ingest_old(10);
+    in = world_ingest(&w);
+    world_run(&w, in, 500);
+    put_many(10, 15);
+    world_run(&w, in, 500);
+    ok(bus_mem_trim(w.bus, TOPIC, 0, 12, &e));
+    begin_incarnation_1();
+    world_run(&w, in, 10000);
+    assert_int_equal(world_logged(&w, "segment.lost"), 1);
+    assert_int_equal(chain_of(0).documents, 10);
+    assert_int_equal(whole_in(1).documents, 3);
+    assert_int_equal(whole_in(1).missing, 12);
+    ingest_free(in);
+}
+
 static void test_deleted_before_the_cut(void **state)
 {
     struct ingest *in = world_ingest(&w);
@@ -385,6 +429,7 @@ int main(void)
         CASE(test_before_the_first_cut),
         CASE(test_before_the_first_cut_and_trimmed),
         CASE(test_same_and_trimmed),
+        CASE(test_another_saw_the_proof),
         CASE(test_deleted_before_the_cut),
         CASE(test_while_its_end_is_looked_at),
         CASE(test_deleted_while_its_end_is_looked_at),
