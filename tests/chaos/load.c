@@ -96,7 +96,7 @@ static void send_one(int stream)
                                    "stream\"}",
                                    key, bad ? "lable" : "label", (unsigned long long)(n % 7),
                                    (unsigned long long)n);
-    if (tombstone) {
+    if (tombstone || is_seal) {
         m.value = NULL;
         m.value_len = 0;
     }
