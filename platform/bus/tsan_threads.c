@@ -53,6 +53,11 @@ static int outcome(int rc)
     return rc == 0 ? thrd_success : rc == ETIMEDOUT ? thrd_timedout : thrd_error;
 }
 
+void call_once(once_flag *flag, void (*fn)(void))
+{
+    pthread_once((pthread_once_t *)flag, fn);
+}
+
 int mtx_lock(mtx_t *m)
 {
     return outcome(pthread_mutex_lock((pthread_mutex_t *)m));
