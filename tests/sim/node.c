@@ -54,12 +54,13 @@ static enum fault choose(struct node *n, unsigned can)
     (1u << FAULT_SLOW | 1u << FAULT_FAIL | 1u << FAULT_CUT | 1u << FAULT_PAUSE |                   \
      1u << FAULT_CRASH_BEFORE | 1u << FAULT_CRASH_AFTER | 1u << FAULT_SKEW | 1u << FAULT_DRAIN)
 
-/* Polls are many and end nothing; of the calls on which a promise hangs there are few. */
+/* Polls are many and end nothing; of the calls on which a promise hangs there are few, and one that
+ * takes effect when its sender goes on without it tests more than one that does not. */
 static uint32_t rate_of(const struct world *w, const char *call)
 {
     if (strcmp(call, "poll") == 0)
         return w->poll_rate;
-    return strcmp(call, "commit_transaction") == 0 ? 3 * w->rate : w->rate;
+    return strcmp(call, "commit_transaction") == 0 ? 8 * w->rate : w->rate;
 }
 
 static enum fault befalls(struct node *n, const char *call, const char *what, unsigned can)
@@ -73,7 +74,8 @@ static enum fault befalls(struct node *n, const char *call, const char *what, un
 
     if (w->quiet || fate_below(w, n->stream, call_number, 100000) >= rate)
         return FAULT_NONE;
-    if (!(f = choose(n, can | CAN_ALWAYS)))
+    f = can >> FAULT_LATE & 1 && draw(n, 3) == 0 ? FAULT_LATE : choose(n, can | CAN_ALWAYS);
+    if (!f)
         return f;
     snprintf(where, sizeof where, "%s/%llu %s", n->seat->name, (unsigned long long)n->seat->lives,
              call);

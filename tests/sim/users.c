@@ -18,6 +18,8 @@ enum {
     STREAM_USER = 3000,
     STREAM_CHILD = 3100,
     GAP_MS = 500000,
+    FORGED_TIMES = 40,
+    FORGED_GAP_MS = 20000,
     LATER_MS = 600000,
     STEP_MS = 20000
 };
@@ -111,6 +113,36 @@ static int64_t draw(const struct world *w, uint64_t i, uint64_t which, uint64_t 
     return (int64_t)fate_below(w, STREAM_USER, i * 16 + which, n);
 }
 
+struct forger {
+    struct world *w;
+    const struct user_run *run;
+};
+
+/* Before the run's end, at it and behind it. */
+static void forge_main(void *arg)
+{
+    struct forger *f = arg;
+    struct world *w = f->w;
+    uint64_t i = (uint64_t)(f->run - w->runs) * FORGED_TIMES, k;
+
+    for (k = 0; k < FORGED_TIMES && !w->quiet; k++) {
+        send_forged(w, f->run);
+        clock_sleep_ms(w->clock, (int64_t)fate_below(w, STREAM_USER + 1, i + k, FORGED_GAP_MS));
+    }
+    free(f);
+}
+
+static void forge(struct world *w, const struct user_run *r)
+{
+    struct forger *f = calloc(1, sizeof *f);
+    struct err e = ERR_INIT;
+
+    if (!f)
+        abort();
+    *f = (struct forger){w, r};
+    world_must(clock_go(w->clock, "forger", forge_main, f, NULL, &e), &e);
+}
+
 static void run_begin(struct world *w, uint64_t i)
 {
     struct user_run *r = &w->runs[w->run_count++];
@@ -134,8 +166,8 @@ static void run_begin(struct world *w, uint64_t i)
         snprintf(text, sizeof text, "{\"kind\":\"cancel\",\"run\":\"%s\"}", r->name);
         send_later(w, r, draw(w, i, 3, 2) ? draw(w, i, 4, LATER_MS) : draw(w, i, 4, 2000), text);
     }
-    if (fate_event(w, STREAM_USER, i, FAULT_FORGED, 8, "user"))
-        send_forged(w, r);
+    if (fate_event(w, STREAM_USER, i, FAULT_FORGED, 3, "user"))
+        forge(w, r);
 }
 
 void users_main(void *world)
