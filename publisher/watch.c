@@ -167,6 +167,32 @@ void part_restart(struct publisher *pub, struct part *p, const struct err *why)
 
 /* --- steps 1 and 2: nobody else can commit here; where to begin --- */
 
+/*
+ * An offset that reaches the group's coordinator behind the end of its transaction stays pending
+ * there for ever (Kafka's transactions before KIP-890), and so does the question for what is
+ * committed. The end of another transaction of this id, with the same group, clears it.
+ */
+static void clear_pending(struct publisher *pub, struct part *p)
+{
+    struct err why = ERR_INIT;
+
+    if (bus_begin(p->producer, &why) < 0)
+        return;
+    (void)bus_send_offset(p->producer, pub->consumer, pub->done, p->partition, 0, &why);
+    (void)bus_abort_transaction(p->producer, &why);
+    log_event(LOG_WARN, "offsets.cleared", "partition", LOG_I(p->partition), "error",
+              why.code ? why.text : "", NULL);
+}
+
+static int committed(struct publisher *pub, struct part *p, struct err *e)
+{
+    int rc = bus_committed(pub->consumer, pub->done, p->partition, &p->next, e);
+
+    if (rc == ERR_PEER)
+        clear_pending(pub, p);
+    return rc;
+}
+
 static int take_over(struct publisher *pub, struct part *p, struct err *e)
 {
     char name[64], id[KEY_MAX];
@@ -185,8 +211,7 @@ static int take_over(struct publisher *pub, struct part *p, struct err *e)
         return rc;
     if ((rc = key_transaction(&pub->keys, name, id, e)) < 0 ||
         (rc = bus_producer_open(pub->p.bus, &o, NULL, NULL, &p->producer, e)) < 0 ||
-        (!DEFECT("publish.not-fenced") &&
-         (rc = bus_committed(pub->consumer, pub->done, p->partition, &p->next, e)) < 0) ||
+        (!DEFECT("publish.not-fenced") && (rc = committed(pub, p, e)) < 0) ||
         (rc = bus_watermarks(pub->p.bus, pub->done, p->partition, &low, &high, e)) < 0)
         return rc;
     if (p->next < low || p->next > high) /* none yet; retention; a new topic: sweeps repeat */
