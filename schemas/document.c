@@ -330,7 +330,8 @@ static int admit_control(const struct document_message *m, const struct document
                        "header " HEADER_CONTROL ": expected '" CONTROL_SEAL "'");
     if (m->value_len)
         return err_set(e, ERR_FORMAT,
-                       "header " HEADER_CONTROL ": a seal has no value; send a document without it");
+                       "header " HEADER_CONTROL
+                       ": a seal has no value; send a document without it");
     return 0;
 }
 

@@ -10,12 +10,12 @@
 
 #include "schemas/record.h"
 
-#define DOCUMENT_BYTES_MAX ((size_t)16 << 20) /* an encoded document */
+#define DOCUMENT_BYTES_MAX  ((size_t)16 << 20) /* an encoded document */
 /* A topic's setting that lets it take one, with its key and headers. */
 #define DOCUMENT_TOPIC_SIZE "max.message.bytes=18874368"
-#define DOCUMENT_ID_MAX    512
-#define DOCUMENT_LABEL_MAX 1024
-#define DOCUMENT_PARTS_MAX 64
+#define DOCUMENT_ID_MAX     512
+#define DOCUMENT_LABEL_MAX  1024
+#define DOCUMENT_PARTS_MAX  64
 
 enum document_split { SPLIT_TRAIN, SPLIT_EVAL };
 

@@ -299,7 +299,8 @@ static void begin_incarnation_1(void)
     buf_release(&b);
 }
 
-/* No record is left that tells, but another ingester saw one and began anew: what was read is its. */
+/* No record is left that tells, but another ingester saw one and began anew: what was read is its.
+ */
 static void test_another_saw_the_proof(void **state)
 {
     struct ingest *in;

@@ -587,7 +587,8 @@ static void unknown_parameters_are_told(void **state)
     buf_init(&log.text, 1 << 20);
     assert_int_equal(
         blob_list(w.blob, "owners/acme/runs/r1/attempts/1/logs/", NULL, add_object, &log, &e), 0);
-    assert_non_null(strstr(log.text.data, "\"parameters.batch_size: this version does not know it"));
+    assert_non_null(
+        strstr(log.text.data, "\"parameters.batch_size: this version does not know it"));
     assert_non_null(strstr(log.text.data, "\"colour: this version does not know it"));
     assert_null(strstr(log.text.data, "epochs: this version"));
     buf_release(&log.text);
