@@ -112,6 +112,8 @@ int file_mkdirs(const char *path, struct err *e)
         return err_set(e, ERR_IO, "%s: not a usable folder name", path);
     if (mkdir(path, 0777) == 0 || errno == EEXIST) /* as it mostly is */
         return 0;
+    if (errno != ENOENT)
+        return err_errno(e, ERR_IO, "%s: creating the folder", path);
     memcpy(part, path, n + 1);
     for (i = 1; i <= n; i++) {
         if (part[i] != '/' && part[i] != '\0')
