@@ -188,7 +188,7 @@ static int committed(struct publisher *pub, struct part *p, struct err *e)
 {
     int rc = bus_committed(pub->consumer, pub->done, p->partition, &p->next, e);
 
-    if (rc == ERR_PEER)
+    if (rc == ERR_TIMEOUT)
         clear_pending(pub, p);
     return rc;
 }

@@ -196,7 +196,8 @@ static inline int bus_pause(struct bus_consumer *c, const char *topic, int32_t p
 {
     return c->bus->ops->pause(c, topic, partition, paused, e);
 }
-/* -1 in *offset: nothing committed. Waits for open transactions on these offsets. */
+/* -1 in *offset: nothing committed. Waits for open transactions on these offsets; ERR_TIMEOUT: one
+ * stays open, though the brokers answer. */
 static inline int bus_committed(struct bus_consumer *c, const char *topic, int32_t partition,
                                 int64_t *offset, struct err *e)
 {

@@ -475,6 +475,9 @@ int kafka_committed(struct bus_consumer *bc, const char *topic, int32_t partitio
         rd_kafka_topic_partition_list_destroy(list);
     } while (err && kafka_code(err) == ERR_PEER && kafka_now(c->h.bus) < until &&
              !clock_stopping(c->h.bus->clock) && kafka_reach(&c->h, 2 * PROBE_MS, &ignored) == 0);
+    if (err && kafka_code(err) == ERR_PEER && kafka_now(c->h.bus) >= until)
+        return err_set(e, ERR_TIMEOUT, "a transaction on the offset of " BUS_AT " stays open",
+                       topic, (int)partition);
     if (err)
         return kafka_fail(&c->h, err, NULL, e, "the committed offset of " BUS_AT, topic,
                           (int)partition);

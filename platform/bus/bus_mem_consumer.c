@@ -304,7 +304,7 @@ int mem_committed(struct bus_consumer *bc, const char *topic, int32_t partition,
         if (rc < 0 || !open)
             return rc;
         if (clock_mono_ms(c->mem->clock) >= until)
-            return err_set(e, ERR_PEER, "a transaction on the offset of " BUS_AT " stays open",
+            return err_set(e, ERR_TIMEOUT, "a transaction on the offset of " BUS_AT " stays open",
                            topic, (int)partition);
         mem_wait(c->mem, &step, until);
     }
