@@ -142,8 +142,6 @@ static int get_base(struct ingest *in, const struct part *p, uint64_t incarnatio
     return rc < 0 ? err_wrap(e, "%s", key) : 1;
 }
 
-/* At offset 0, as a topic does. What retention took of it before is stated as missing, like any
- * other gap; a low watermark that was asked for would be one of which topic? */
 int chain_followed(struct ingest *in, struct part *p, struct err *e)
 {
     int64_t first;
@@ -151,6 +149,8 @@ int chain_followed(struct ingest *in, struct part *p, struct err *e)
     return get_base(in, p, p->chain.incarnation + 1, &first, e);
 }
 
+/* At offset 0, as a topic does. What retention took of it before is stated as missing, like any
+ * other gap; a low watermark that was asked for would be one of which topic? */
 int chain_begin(struct ingest *in, struct part *p, const char *reason, struct err *e)
 {
     struct chain_base base;

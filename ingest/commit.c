@@ -78,11 +78,9 @@ static int confirm(struct ingest *in, struct part *p, int64_t upto, struct ancho
                    struct err *e)
 {
     struct topic_look look;
-    struct err why = ERR_INIT;
 
-    if (place_compare(in, p, upto, &look, &why) < 0) { /* not known: it is read again */
+    if (place_compare(in, p, upto, &look, e) < 0) { /* not known: it is read again */
         part_drop(in, p);
-        *e = why;
         return part_failed(in, p, PART_FIND, "segment.unsure", e);
     }
     *inside = look.inside;
