@@ -67,9 +67,8 @@ static const struct conf_row rows[] = {
      "No attempt gets more time, whatever its job says."},
     {"trainer.sandbox", CONF_ENUM, AT(sandbox), "best", 0, 0, policies, NULL,
      "How a training process is shut in (seccomp, Landlock, a network namespace, a cgroup): by "
-     "what "
-     "the host offers; require: refuse to start where a guard is missing; off: by limits alone. "
-     "--check says what holds here."},
+     "what the host offers; require: refuse to start where a guard is missing; off: by limits "
+     "alone. --check says what holds here."},
     {"trainer.cgroup", CONF_PATH, offsetof(struct settings_own, cgroup), NULL, 1, 400, NULL, NULL,
      "Folder of a cgroup (v2) with memory and pids controllers, for this process alone: each "
      "training process gets a group below it. Unset: the trainer's own, if it is delegated."},

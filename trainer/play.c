@@ -118,21 +118,25 @@ static uint64_t memory_of(const struct attempt *a)
     return SHADOWED ? 0 : (uint64_t)(asked < most ? asked : most);
 }
 
+static int processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n > 1 ? (int)n : 1;
+}
+
 /* What all its threads could use within its time: only a process that nobody watches meets it. */
 static int64_t cpu_seconds_of(const struct attempt *a)
 {
-    long machine = sysconf(_SC_NPROCESSORS_ONLN);
-
-    return (time_limit_ms(a) / 1000 + 1) * (machine > 1 ? machine : 1);
+    return (time_limit_ms(a) / 1000 + 1) * processors();
 }
 
 /* Those that compute, those of the libraries that they call, and a few that wait. */
 static int threads_allowed(const struct attempt *a)
 {
-    long machine = sysconf(_SC_NPROCESSORS_ONLN);
     int threads = threads_of(a);
 
-    return 64 + 4 * (threads ? threads : machine > 1 ? (int)machine : 1);
+    return 64 + 4 * (threads ? threads : processors());
 }
 
 static int start(struct play *p, struct err *e)

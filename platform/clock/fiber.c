@@ -30,15 +30,17 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
+#if defined(WITH_ASAN) || defined(WITH_TSAN)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
 #define STACK_BYTES ((size_t)2 << 20) /* mapped on use; sanitizers widen frames */
 
 /* Stacks of fibers that are gone, for the next ones: a fresh one costs a dozen system calls and
  * page faults. The sanitizers keep notes of a stack's bytes, so there each is mapped anew. */
-#if defined(WITH_ASAN) || defined(WITH_TSAN)
-enum { REUSE = 0, SPARE = 64 };
-#else
-enum { REUSE = 1, SPARE = 64 };
-#endif
+enum { SPARE = 64 };
 static _Thread_local unsigned char *spare[SPARE];
 static _Thread_local int spare_count;
 
@@ -48,7 +50,7 @@ static _Thread_local int spare_count;
  * mask alone. The sanitizers take a longjmp for a return down one stack: with them every switch is
  * one of contexts.
  */
-#if defined(WITH_ASAN) || defined(WITH_TSAN)
+#if SANITIZED
 typedef ucontext_t place;
 #else
 typedef jmp_buf place;
@@ -126,7 +128,7 @@ static void prepare(ucontext_t *c, struct fiber *f)
     makecontext(c, (void (*)(void))entry, 2, (unsigned)(p >> 32), (unsigned)p);
 }
 
-#if defined(WITH_ASAN) || defined(WITH_TSAN)
+#if SANITIZED
 ALWAYS_INLINE void enter(struct fiber *f)
 {
     prepare(&f->self, f);
@@ -193,7 +195,7 @@ static unsigned char *stack_take(const struct fiber *f)
 
 static void stack_give(const struct fiber *f)
 {
-    if (REUSE && spare_count < SPARE)
+    if (!SANITIZED && spare_count < SPARE)
         spare[spare_count++] = f->map;
     else
         munmap(f->map, f->map_bytes);
