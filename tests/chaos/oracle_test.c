@@ -466,24 +466,24 @@ static void an_end_that_changed(void **state)
     says(1, "run r: its end changed");
 }
 
-static void a_cancel_that_nobody_asked_for(void **state)
+static void an_end_is_judged(int state, const char *verdict)
 {
     struct asked job = ask();
 
     make_models_topic();
-    put_end(JOB_CANCELLED, "n");
+    put_end(state, "n");
     ok(oracle_runs(&t.oracle, &job, 1, &e));
-    says(1, "run r is CANCELLED, and nobody cancelled it");
+    says(1, verdict);
+}
+
+static void a_cancel_that_nobody_asked_for(void **state)
+{
+    an_end_is_judged(JOB_CANCELLED, "run r is CANCELLED, and nobody cancelled it");
 }
 
 static void a_good_run_that_failed(void **state)
 {
-    struct asked job = ask();
-
-    make_models_topic();
-    put_end(JOB_FAILED, "n");
-    ok(oracle_runs(&t.oracle, &job, 1, &e));
-    says(1, "run r is FAILED, and its job was valid: a test");
+    an_end_is_judged(JOB_FAILED, "run r is FAILED, and its job was valid: a test");
 }
 
 /* `done` told of it and nobody published it; its manifest is not there either. */

@@ -95,44 +95,50 @@ static int make(struct bus *bus, const char *topic, const char *setting, struct 
     return bus_create_topics(bus, &t, 1, e);
 }
 
-int main(int argc, char **argv)
+static int read_all(struct bus *bus, const char *topic, struct err *e)
 {
-    struct bus_kafka_options k = {.brokers = getenv("TRIPLINE_KAFKA")};
     char group[64];
-    const char *topics[] = {argc > 1 ? argv[1] : ""};
-    struct bus_consumer_options o = {.group = group, .topics = topics, .topic_count = 1};
+    const struct bus_consumer_options o = {.group = group, .topics = &topic, .topic_count = 1};
     struct bus_consumer *c = NULL;
     struct bus_message *m;
-    struct clock *clock = NULL;
-    struct bus *bus = NULL;
-    struct err e = ERR_INIT;
-    int64_t left = 0;
+    int64_t left;
     int rc;
 
     snprintf(group, sizeof group, "read-topic-%d", (int)getpid());
-    if ((rc = clock_real(&clock, &e)) < 0 || (rc = bus_kafka(&bus, &k, clock, &e)) < 0)
-        goto done;
-    if ((argc == 5 && !strcmp(argv[1], "--send")) || (argc == 4 && !strcmp(argv[1], "--lines"))) {
-        left = send_all(bus, argc, argv, &e) < 0;
-        goto done;
-    }
-    if (argc == 4 && !strcmp(argv[1], "--make")) {
-        left = make(bus, argv[2], argv[3], &e) < 0;
-        goto done;
-    }
-    if ((left = count_records(bus, topics[0], &e)) < 0 ||
-        (rc = bus_consumer_open(bus, &o, &c, &e)) < 0)
-        goto done;
-    while (left > 0 && (rc = bus_poll(c, 10000, &m, &e)) > 0) {
+    if ((left = count_records(bus, topic, e)) < 0 || (rc = bus_consumer_open(bus, &o, &c, e)) < 0)
+        return -1;
+    for (; left > 0 && (rc = bus_poll(c, 10000, &m, e)) > 0; left--) {
         print(m);
         bus_message_free(c, m);
-        left--;
     }
-done:
+    bus_consumer_free(c);
+    return left > 0 ? -1 : 0;
+}
+
+static int act(struct bus *bus, int argc, char **argv, struct err *e)
+{
+    const char *what = argc > 1 ? argv[1] : "";
+
+    if ((argc == 5 && !strcmp(what, "--send")) || (argc == 4 && !strcmp(what, "--lines")))
+        return send_all(bus, argc, argv, e);
+    if (argc == 4 && !strcmp(what, "--make"))
+        return make(bus, argv[2], argv[3], e);
+    return read_all(bus, what, e);
+}
+
+int main(int argc, char **argv)
+{
+    struct bus_kafka_options k = {.brokers = getenv("TRIPLINE_KAFKA")};
+    struct clock *clock = NULL;
+    struct bus *bus = NULL;
+    struct err e = ERR_INIT;
+    int rc;
+
+    if ((rc = clock_real(&clock, &e)) == 0 && (rc = bus_kafka(&bus, &k, clock, &e)) == 0)
+        rc = act(bus, argc, argv, &e);
     if (e.text[0])
         fprintf(stderr, "read_topic: %s\n", e.text);
-    bus_consumer_free(c);
     bus_free(bus);
     clock_free(clock);
-    return left != 0;
+    return rc < 0;
 }

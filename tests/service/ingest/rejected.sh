@@ -2,16 +2,8 @@
 # rejected.sh TRIPLINE INGEST READ_TOPIC: refused documents are listed, written to a file, repaired and
 # sent back, once; a second replay sends nothing; what its producer sent anew is left out.
 set -euo pipefail
-tripline=$1 ingest=$2 read_topic=$3
-work=$(mktemp -d)
-pid=
-trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
-export XDG_CONFIG_HOME=$work/config HOME=$work
-export TRIPLINE_TRIPLINE_PREFIX=rj$RANDOM TRIPLINE_OWNER=rj$RANDOM
-owner=$TRIPLINE_OWNER
-docs=$TRIPLINE_TRIPLINE_PREFIX.docs.$owner.news
+. "${BASH_SOURCE[0]%/*}/owner.sh"
 
-die() { echo "rejected.sh: $*" >&2; exit 1; }
 eventually() { # eventually COMMAND...: within a minute
     local i
     for i in $(seq 300); do ! "$@" || return 0; sleep 0.2; done
@@ -20,11 +12,7 @@ eventually() { # eventually COMMAND...: within a minute
 refused() { "$tripline" rejected news --json 2>/dev/null | grep -c '"reason"' || true; }
 refused_are() { [ "$(refused)" = "$1" ]; }
 
-"$tripline" owner create "$owner" >/dev/null 2>&1
-printf '{"id":"good","label":"a","text":"hello"}\n' >"$work/good.jsonl"
-"$tripline" push news "$work/good.jsonl" --partitions 1 >/dev/null 2>&1
-"$ingest" --set http.address=127.0.0.1:0 --set ingest.segment_age=400ms 2>"$work/log" &
-pid=$!
+start_ingest
 
 # two that a producer of its own sends: no label, and a class that is a list
 "$read_topic" --send "$docs" first '{"text":"no label"}'
@@ -48,7 +36,5 @@ sed 's/"topic":"[^"]*"/"topic":"other"/' "$work/file" >"$work/other"
 ! "$tripline" rejected news --replay "$work/other" 2>"$work/err" || die "another topic's file was sent"
 grep -q "another dataset's" "$work/err" || die "$(cat "$work/err")"
 
-kill "$pid"
-wait "$pid" || die "ingest ended with $?"
-pid=
+stop_ingest
 refused_are 2 || die "a repaired one was refused again"

@@ -2,16 +2,8 @@
 # verdicts.sh TRIPLINE INGEST READ_TOPIC: what `validate` says of a file of odd documents is what ingest says of
 # the same bytes as messages: the same ones, the same code, reason and position; the partition reaches its end.
 set -euo pipefail
-tripline=$1 ingest=$2 read_topic=$3
-work=$(mktemp -d)
-pid=
-trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
-export XDG_CONFIG_HOME=$work/config HOME=$work
-export TRIPLINE_TRIPLINE_PREFIX=vd$RANDOM TRIPLINE_OWNER=vd$RANDOM
-owner=$TRIPLINE_OWNER
-docs=$TRIPLINE_TRIPLINE_PREFIX.docs.$owner.news
+. "${BASH_SOURCE[0]%/*}/owner.sh"
 
-die() { echo "verdicts.sh: $*" >&2; exit 1; }
 many() { head -c "$2" /dev/zero | sed "s/\\x0/$1/g"; } # many TEXT COUNT
 sent=0
 row() { # row REST: a document without its brace; the key of its message is its id
@@ -52,11 +44,7 @@ sed 's/{"code"/\n&/g' "$work/validated" | sed -n 's/^{"code":"\([A-Z_]*\)","fiel
 [ "$(wc -l <"$work/offline")" -gt 40 ] || die "validate refused only $(wc -l <"$work/offline")"
 grep -q "\"refused\":$(wc -l <"$work/offline")" "$work/validated" || die "$(head -c 2000 "$work/validated")"
 
-"$tripline" owner create "$owner" >/dev/null 2>&1
-printf '{"id":"good","label":"a","text":"hello"}\n' >"$work/good.jsonl"
-"$tripline" push news "$work/good.jsonl" --partitions 1 >/dev/null 2>&1 # and a seal: 2 records
-"$ingest" --set http.address=127.0.0.1:0 --set ingest.segment_age=400ms 2>"$work/log" &
-pid=$!
+start_ingest
 "$read_topic" --lines "$docs" "$work/docs.jsonl"
 "$tripline" push news "$work/good.jsonl" >/dev/null 2>&1
 for i in $(seq 300); do
@@ -68,6 +56,4 @@ grep -q "\"next\":$((sent + 4))," "$work/log" || die "the partition stopped: $(t
 sed -n 's/^{"code":"\([A-Z_]*\)","reason":\(".*"\),"topic":"[^"]*","partition":"0","offset":"[0-9]*","key":"\(d[0-9]*\)".*/\3 \1 \2/p' "$work/rejected" |
     sort -u >"$work/online"
 sort -u "$work/offline" | diff - "$work/online" >"$work/diff" || die "validate (<) and ingest (>) differ: $(cut -c1-300 "$work/diff")"
-kill "$pid"
-wait "$pid" || die "ingest ended with $?"
-pid=
+stop_ingest

@@ -55,6 +55,20 @@ static void ingest_old(int n)
     ingest_free(in);
 }
 
+/* An ingester with so many documents in the chain, and so many more in its open segment. */
+static struct ingest *ingest_open(int in_chain, int open)
+{
+    struct ingest *in = world_ingest(&w);
+
+    if (in_chain) {
+        put_many(0, in_chain);
+        world_run(&w, in, 4000);
+    }
+    put_many(in_chain, in_chain + open);
+    world_run(&w, in, 500);
+    return in;
+}
+
 static void run_anew(int64_t ms)
 {
     struct ingest *in = world_ingest(&w);
@@ -195,13 +209,9 @@ static void test_of_equal_length(void **state)
 
 static void test_between_read_and_cut(void **state)
 {
-    struct ingest *in = world_ingest(&w);
+    struct ingest *in = ingest_open(10, 2);
 
     (void)state;
-    put_many(0, 10);
-    world_run(&w, in, 4000);
-    put_many(10, 12);
-    world_run(&w, in, 500); /* in the open segment */
     recreate();
     put_many(100, 120);
     world_run(&w, in, 10000);
@@ -214,13 +224,9 @@ static void test_between_read_and_cut(void **state)
 /* What is open may be of a topic between the two. */
 static void test_shorter_before_the_cut(void **state)
 {
-    struct ingest *in = world_ingest(&w);
+    struct ingest *in = ingest_open(10, 2);
 
     (void)state;
-    put_many(0, 10);
-    world_run(&w, in, 4000);
-    put_many(10, 12);
-    world_run(&w, in, 500);
     recreate();
     put_many(100, 104);
     world_run(&w, in, 60000);
@@ -231,11 +237,9 @@ static void test_shorter_before_the_cut(void **state)
 
 static void test_before_the_first_cut(void **state)
 {
-    struct ingest *in = world_ingest(&w);
+    struct ingest *in = ingest_open(0, 5);
 
     (void)state;
-    put_many(0, 5);
-    world_run(&w, in, 500);
     recreate();
     put_many(100, 112);
     world_run(&w, in, 10000);
@@ -247,11 +251,9 @@ static void test_before_the_first_cut(void **state)
 /* What was read first is gone: a record in the midst of the open segment tells. */
 static void test_before_the_first_cut_and_trimmed(void **state)
 {
-    struct ingest *in = world_ingest(&w);
+    struct ingest *in = ingest_open(0, 5);
 
     (void)state;
-    put_many(0, 5);
-    world_run(&w, in, 500);
     recreate();
     put_many(100, 112);
     ok(bus_mem_trim(w.bus, TOPIC, 0, 3, &e));
@@ -264,11 +266,9 @@ static void test_before_the_first_cut_and_trimmed(void **state)
 
 static void test_same_and_trimmed(void **state)
 {
-    struct ingest *in = world_ingest(&w);
+    struct ingest *in = ingest_open(0, 5);
 
     (void)state;
-    put_many(0, 5);
-    world_run(&w, in, 500);
     ok(bus_mem_trim(w.bus, TOPIC, 0, 3, &e));
     world_run(&w, in, 10000);
     assert_int_equal(world_logged(&w, "segment.dropped"), 0);
@@ -323,11 +323,9 @@ static void test_another_saw_the_proof(void **state)
 
 static void test_deleted_before_the_cut(void **state)
 {
-    struct ingest *in = world_ingest(&w);
+    struct ingest *in = ingest_open(0, 5);
 
     (void)state;
-    put_many(0, 5);
-    world_run(&w, in, 500);
     recreate(); /* and what is read on may be another topic's */
     put_many(100, 112);
     world_run(&w, in, 300);
@@ -337,23 +335,29 @@ static void test_deleted_before_the_cut(void **state)
     ingest_free(in);
 }
 
-/* The end was asked for, then the topic was re-created: that nothing is read there says nothing. */
-static void test_while_its_end_is_looked_at(void **state)
+/* `befalls` the topic between the question for its end and the look at it. */
+static void while_its_end_is_looked_at(void (*befalls)(void))
 {
     struct ingest *in = world_ingest(&w);
 
-    (void)state;
     put_many(0, 5);
     world_run(&w, in, 4000);
     put_many(5, 6);
     world_run(&w, in, 100);
     clock_sleep_ms(w.clock, 3000);
     put_many(6, 7); /* not read yet when the segment is cut */
-    w.on_read = recreate;
+    w.on_read = befalls;
     world_run(&w, in, 100);
     assert_null(w.on_read);
     assert_int_equal(chain_of(0).next, 5);
     ingest_free(in);
+}
+
+/* The end was asked for, then the topic was re-created: that nothing is read there says nothing. */
+static void test_while_its_end_is_looked_at(void **state)
+{
+    (void)state;
+    while_its_end_is_looked_at(recreate);
 }
 
 static void delete_topic(void)
@@ -370,20 +374,8 @@ static void recreate_and_delete(void)
 /* The end was looked at in the new topic, and nothing is there to compare. */
 static void test_deleted_while_its_end_is_looked_at(void **state)
 {
-    struct ingest *in = world_ingest(&w);
-
     (void)state;
-    put_many(0, 5);
-    world_run(&w, in, 4000);
-    put_many(5, 6);
-    world_run(&w, in, 100);
-    clock_sleep_ms(w.clock, 3000);
-    put_many(6, 7);
-    w.on_read = recreate_and_delete;
-    world_run(&w, in, 100);
-    assert_null(w.on_read);
-    assert_int_equal(chain_of(0).next, 5);
-    ingest_free(in);
+    while_its_end_is_looked_at(recreate_and_delete);
 }
 
 /* The low watermark was the old topic's. */

@@ -12,10 +12,9 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 
-#include "platform/base/file.h"
 #include "schemas/record_int.h"
+#include "tests/unit/schemas/samples.h"
 
 #define GOOD "schemas/samples/good"
 
@@ -176,32 +175,17 @@ static void mutate(const char *text, size_t n)
     free(copy);
 }
 
+static void read_and_mutate(const char *file, const struct buf *b)
+{
+    (void)file;
+    assert_true(reads(b->data, b->len, false));
+    mutate(b->data, b->len < 700 ? b->len : 700);
+}
+
 static void samples(void **state)
 {
-    struct err e = ERR_INIT;
-    struct dirent **names;
-    char path[600];
-    struct buf b;
-    int n = scandir(GOOD, &names, NULL, alphasort), i, seen = 0;
-
-    assert_true(n > 0);
     both = neither = 0;
-    for (i = 0; i < n; i++) {
-        const char *dot = strrchr(names[i]->d_name, '.');
-
-        if (dot && !strcmp(dot, ".json")) {
-            snprintf(path, sizeof path, GOOD "/%s", names[i]->d_name);
-            buf_init(&b, 1 << 20);
-            assert_int_equal(file_read(path, &b, &e), 0);
-            assert_true(reads(b.data, b.len, false));
-            mutate(b.data, b.len < 700 ? b.len : 700);
-            buf_release(&b);
-            seen++;
-        }
-        free(names[i]);
-    }
-    free(names);
-    assert_true(seen > 5);
+    assert_true(sample_each(GOOD, ".json", read_and_mutate) > 5);
     assert_true(both > 1000 && neither > 1000);
 }
 

@@ -444,23 +444,30 @@ static void lost_lease(void **state)
     world_close(&w);
 }
 
+/* An only attempt of n[0] that is well and not heard of: n[1] makes another, and it hands over. */
+static void take_over(struct world *w, uint64_t seed, struct node n[2], int upload_ms)
+{
+    world_open(w, seed);
+    w->steps = 40;
+    world_documents(w, 4, 4);
+    world_job(w, "r1", ",\"max_attempts\":1");
+    node_start(&n[0], w, "a", 0);
+    n[0].upload_ms = upload_ms;
+    world_run(w, 4000);
+    n[0].frozen = true;
+    node_start(&n[1], w, "b", 0);
+    world_run(w, 6000);
+    assert_true(world_has(w, "owners/acme/runs/r1/attempts/2.json"));
+    assert_true(world_has(w, "owners/acme/runs/r1/attempts/1/" ATTEMPT_RELEASED));
+}
+
 /* The first attempt was well, only unheard of: it doesn't count, and the run goes on from it. */
 static void a_lost_lease_is_no_failure(void **state)
 {
     struct world w;
     struct node n[2];
 
-    world_open(&w, 42);
-    w.steps = 40;
-    world_documents(&w, 4, 4);
-    world_job(&w, "r1", ",\"max_attempts\":1");
-    node_start(&n[0], &w, "a", 0);
-    world_run(&w, 4000);
-    n[0].frozen = true;
-    node_start(&n[1], &w, "b", 0);
-    world_run(&w, 6000);
-    assert_true(world_has(&w, "owners/acme/runs/r1/attempts/2.json"));
-    assert_true(world_has(&w, "owners/acme/runs/r1/attempts/1/" ATTEMPT_RELEASED));
+    take_over(&w, 42, n, 0);
     n[0].frozen = false;
     assert_int_equal(world_until_end(&w, "r1", 2 * MINUTE), JOB_FINISHED);
     world_check_finished(&w, "r1");
@@ -477,18 +484,7 @@ static void a_slow_upload_is_no_death(void **state)
     struct world w;
     struct node n[2];
 
-    world_open(&w, 46);
-    w.steps = 40;
-    world_documents(&w, 4, 4);
-    world_job(&w, "r1", ",\"max_attempts\":1");
-    node_start(&n[0], &w, "a", 0);
-    n[0].upload_ms = 12000; /* four leases */
-    world_run(&w, 4000);
-    n[0].frozen = true;
-    node_start(&n[1], &w, "b", 0);
-    world_run(&w, 6000);
-    assert_true(world_has(&w, "owners/acme/runs/r1/attempts/2.json"));
-    assert_true(world_has(&w, "owners/acme/runs/r1/attempts/1/" ATTEMPT_RELEASED));
+    take_over(&w, 46, n, 12000 /* four leases */);
     assert_int_equal(world_until_end(&w, "r1", 2 * MINUTE), JOB_FINISHED);
     world_check_finished(&w, "r1");
     node_stop(&n[0]);
