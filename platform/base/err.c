@@ -28,12 +28,18 @@ static size_t index_of(int code)
     return code < 0 && i < CODES ? i : CODES;
 }
 
-/* One line only: a message is a log field and a line on a terminal. */
+/* One line without control characters (U+0080 to U+009F are some, too): a message is a log field and
+ * a line on a terminal, and may quote what others wrote. */
 static void flatten(char *text)
 {
-    for (; *text; text++)
-        if (*text == '\n' || *text == '\r')
+    for (; *text; text++) {
+        if (*text == '\n' || *text == '\r' || *text == '\t')
             *text = ' ';
+        else if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+        else if ((unsigned char)*text == 0xc2 && ((unsigned char)text[1] & 0xe0) == 0x80)
+            text[0] = text[1] = '?';
+    }
 }
 
 int err_set(struct err *e, int code, const char *format, ...)

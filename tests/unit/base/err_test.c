@@ -20,6 +20,17 @@ static void one_line_and_its_code(void **state)
     assert_string_equal(e.text, "row 7: no label ");
 }
 
+/* What a producer wrote does not steer the terminal on which it is quoted. */
+static void no_control_characters(void **state)
+{
+    struct err e = ERR_INIT;
+
+    err_set(&e, ERR_FORMAT, "near '%s'", "\x1b]0;x\a\x7f\tb\xc2\x9b[31m \xc2\xa0\xc3\xa4");
+    assert_string_equal(e.text, "near '?]0;x?? b??[31m \xc2\xa0\xc3\xa4'");
+    err_wrap(&e, "%s", "\x1b[2J.csv:1");
+    assert_memory_equal(e.text, "?[2J.csv:1: near", 16);
+}
+
 static void long_messages_are_cut(void **state)
 {
     struct err e = ERR_INIT;
@@ -108,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_line_and_its_code),
+        cmocka_unit_test(no_control_characters),
         cmocka_unit_test(long_messages_are_cut),
         cmocka_unit_test(wrapping_says_where),
         cmocka_unit_test(a_long_place_loses_its_front),
