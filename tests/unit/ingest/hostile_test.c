@@ -217,6 +217,41 @@ static void test_nesting_and_counts(void **state)
             "FORMAT: msgpack: a length reaches beyond the end");
 }
 
+/* Documents of a class each: a footer lists no more classes than it has room for, then a segment ends. */
+static void test_many_classes(void **state)
+{
+    const int count = 110000;
+    struct segment_name second = {"acme", "news", .first = 50000};
+    char label[24], key[KEY_MAX];
+    struct chain_seen seen;
+    struct buf bytes;
+    int i;
+
+    (void)state;
+    ingest_free(in);
+    w.o.segment_bytes = SEGMENT_BYTES_MAX;
+    w.o.segment_records = count * 2;
+    w.o.segment_age_ms = 3600000;
+    in = world_ingest(&w);
+    for (i = 0; i < count; i++) {
+        snprintf(label, sizeof label, "class %d", i);
+        world_put(&w, 0, "k", label);
+    }
+    good += count;
+    sent += count;
+    world_seal(&w, 0);
+    sent++;
+    world_run(&w, in, 3000);
+    seen = world_check_all(&w, 0);
+    assert_int_equal(seen.documents, good);
+    assert_int_equal(seen.rejected, 0);
+    assert_int_equal(seen.segments, 3);
+    assert_int_equal(key_segment(&second, key, &(struct err)ERR_INIT), 0);
+    buf_init(&bytes, SEGMENT_BYTES_MAX);
+    assert_int_equal(blob_get(w.blob, key, &bytes, &(struct err)ERR_INIT), 0);
+    buf_release(&bytes);
+}
+
 static void test_numbers_and_texts(void **state)
 {
     static const char wide[] =
@@ -364,6 +399,7 @@ int main(void)
         CASE(test_text_and_label_sizes),
         CASE(test_ids),
         CASE(test_nesting_and_counts),
+        CASE(test_many_classes),
         CASE(test_numbers_and_texts),
         CASE(test_content_types),
         CASE(test_forged),
