@@ -28,8 +28,8 @@ static size_t index_of(int code)
     return code < 0 && i < CODES ? i : CODES;
 }
 
-/* One line without control characters (U+0080 to U+009F are some, too): a message is a log field and
- * a line on a terminal, and may quote what others wrote. */
+/* One line without control characters (U+0080 to U+009F are some, too): a message is a log field
+ * and a line on a terminal, and may quote what others wrote. */
 static void flatten(char *text)
 {
     for (; *text; text++) {

@@ -217,7 +217,8 @@ static void test_nesting_and_counts(void **state)
             "FORMAT: msgpack: a length reaches beyond the end");
 }
 
-/* Documents of a class each: a footer lists no more classes than it has room for, then a segment ends. */
+/* Documents of a class each: a footer lists no more classes than it has room for, then a segment
+ * ends. */
 static void test_many_classes(void **state)
 {
     const int count = 110000;
