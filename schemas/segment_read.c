@@ -13,7 +13,7 @@ struct segment_reader {
     uint32_t blocks_left, records_left; /* records: in the block */
     unsigned char *block;               /* decompressed */
     size_t block_cap, block_len, block_at;
-    ZSTD_DCtx *zip;
+    ZSTD_DCtx *zip; /* from the first block on: who reads a footer needs none */
     struct sha256 *content;
     struct arena arena; /* the footer */
     struct segment_footer footer;
@@ -95,9 +95,8 @@ int segment_reader_new(struct segment_reader **out, const void *bytes, size_t n,
     r->blocks_end = (size_t)footer_at;
     r->blocks_left = u32_at(r->bytes + n - SEGMENT_TRAILER + 12);
     arena_init(&r->arena, (size_t)256 << 20);
-    r->zip = ZSTD_createDCtx();
     r->content = sha256_new();
-    if (!r->zip || !r->content) {
+    if (!r->content) {
         rc = err_set(e, ERR_NOMEM, "segment");
         goto fail;
     }
@@ -174,6 +173,8 @@ static int open_block(struct segment_reader *r, struct err *e)
         return broken("a zstd frame of another size", r->at, e);
     if ((rc = make_room(r, raw, e)) < 0)
         return rc;
+    if (!r->zip && !(r->zip = ZSTD_createDCtx()))
+        return err_set(e, ERR_NOMEM, "segment: decompressing a block");
     n = ZSTD_decompressDCtx(r->zip, r->block, raw, s, zipped);
     if (ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation)
         return err_set(e, ERR_NOMEM, "segment: decompressing a block");
