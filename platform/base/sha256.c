@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/base/text.h"
+
 _Static_assert(sizeof(struct sha256) == sizeof(SHA256_CTX), "the header's size is libcrypto's");
 
 static SHA256_CTX *context(struct sha256 *s)
@@ -58,14 +60,7 @@ void sha256(const void *bytes, size_t n, unsigned char digest[SHA256_SIZE])
 
 void sha256_hex(const unsigned char digest[SHA256_SIZE], char hex[SHA256_HEX])
 {
-    static const char digits[] = "0123456789abcdef";
-    int i;
-
-    for (i = 0; i < SHA256_SIZE; i++) {
-        hex[2 * i] = digits[digest[i] >> 4];
-        hex[2 * i + 1] = digits[digest[i] & 15];
-    }
-    hex[2 * SHA256_SIZE] = '\0';
+    text_hex(digest, SHA256_SIZE, hex);
 }
 
 void sha256_of(const void *bytes, size_t n, char hex[SHA256_HEX])

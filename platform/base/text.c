@@ -158,6 +158,19 @@ int text_f64(const char *text, double min, double max, double *out)
     return 0;
 }
 
+void text_hex(const void *bytes, size_t n, char *hex)
+{
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char *s = bytes;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        hex[2 * i] = digits[s[i] >> 4];
+        hex[2 * i + 1] = digits[s[i] & 15];
+    }
+    hex[2 * n] = '\0';
+}
+
 bool text_is_name(const char *text, size_t len)
 {
     size_t i;

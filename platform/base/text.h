@@ -25,6 +25,9 @@ size_t text_utf8_encode(uint32_t c, char *to);
 int text_i64(const char *text, int64_t min, int64_t max, int64_t *out);
 int text_f64(const char *text, double min, double max, double *out); /* finite only */
 
+/* 2 n lower-case digits and a NUL. */
+void text_hex(const void *bytes, size_t n, char *hex);
+
 /* [a-z0-9][a-z0-9-]{0,62}: names of owners, datasets, runs, models. */
 bool text_is_name(const char *text, size_t len);
 

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "platform/base/text.h"
 #include "platform/blob/ends.h"
 #include "platform/blob/retry.h"
 #include "platform/blob/s3_xml.h"
@@ -421,12 +422,11 @@ static int arrived(struct libs3 *l, const char *key, uint64_t size,
 {
     struct call call = {.verb = HEAD, .key = key};
     char hex[2 * MD5_SIZE + 1];
-    int i, rc = run(l, &call, e);
+    int rc = run(l, &call, e);
 
     if (rc < 0)
         return rc == ERR_NOT_FOUND ? 0 : rc;
-    for (i = 0; i < MD5_SIZE; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    text_hex(digest, MD5_SIZE, hex);
     if (strlen(call.etag) == 2 * MD5_SIZE && strcasecmp(call.etag, hex) != 0)
         return 0;
     return call.length == size;

@@ -225,12 +225,11 @@ static int attempt(struct redis *r, struct redis_args *a, const struct redis_scr
 static int hash_script(const struct redis_script *s, char hex[SHA1_HEX + 1], struct err *e)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int n = 0, i;
+    unsigned int n = 0;
 
     if (!EVP_Digest(s->text, strlen(s->text), digest, &n, EVP_sha1(), NULL) || n != SHA1_HEX / 2)
         return err_set(e, ERR_INTERNAL, "no SHA-1 in this OpenSSL");
-    for (i = 0; i < n; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    text_hex(digest, n, hex);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 #include "platform/clock/clock.h"
 
-#include <stdio.h>
+#include "platform/base/text.h"
 
 uint64_t clock_random_u64(struct clock *c)
 {
@@ -13,11 +13,9 @@ uint64_t clock_random_u64(struct clock *c)
 void clock_nonce(struct clock *c, char hex[33])
 {
     unsigned char bytes[16];
-    int i;
 
     clock_random(c, bytes, sizeof bytes);
-    for (i = 0; i < 16; i++)
-        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+    text_hex(bytes, sizeof bytes, hex);
 }
 
 int64_t clock_backoff_ms(struct clock *c, int attempt, int64_t base_ms, int64_t cap_ms)

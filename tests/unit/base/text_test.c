@@ -127,6 +127,16 @@ static void reals_are_strict_and_finite(void **state)
     assert_int_equal(text_f64("1.0001", 0, 1, &v), -1);
 }
 
+static void bytes_become_hex(void **state)
+{
+    char hex[9] = "????????";
+
+    text_hex("", 0, hex);
+    assert_string_equal(hex, "");
+    text_hex("\x00\x7f\x80\xff", 4, hex);
+    assert_string_equal(hex, "007f80ff");
+}
+
 static void names_are_narrow(void **state)
 {
     static const char *const good[] = {"a", "0", "acme-two", "a-", "9-9"};
@@ -177,6 +187,7 @@ int main(void)
         cmocka_unit_test(json_strings_are_escaped),
         cmocka_unit_test(integers_are_strict),
         cmocka_unit_test(reals_are_strict_and_finite),
+        cmocka_unit_test(bytes_become_hex),
         cmocka_unit_test(names_are_narrow),
     };
 
