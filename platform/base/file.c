@@ -2,7 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
+#include <fts.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -126,14 +126,41 @@ int file_mkdirs(const char *path, struct err *e)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+/* What is gone meanwhile is as it should be. */
+static int remove_entry(const FTSENT *x)
 {
-    return remove(path);
+    int rc = 0;
+
+    errno = x->fts_errno;
+    switch (x->fts_info) {
+    case FTS_D: /* on the way down */
+        return 0;
+    case FTS_DP:
+        rc = rmdir(x->fts_path);
+        break;
+    case FTS_DNR:
+    case FTS_ERR:
+    case FTS_NS:
+        rc = -1;
+        break;
+    default:
+        rc = unlink(x->fts_path);
+    }
+    return rc < 0 && errno != ENOENT ? -1 : 0;
 }
 
 int file_remove_tree(const char *path, struct err *e)
 {
-    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
-        return err_errno(e, ERR_IO, "%s: removing", path);
-    return 0;
+    char *const roots[] = {(char *)(uintptr_t)path, NULL};
+    FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, NULL);
+    FTSENT *x = NULL;
+    int rc = 0;
+
+    while (tree && rc == 0 && (errno = 0, x = fts_read(tree)))
+        rc = remove_entry(x);
+    if (!tree || rc < 0 || errno)
+        rc = err_errno(e, ERR_IO, "%s: removing", path);
+    if (tree)
+        fts_close(tree);
+    return rc;
 }
