@@ -23,7 +23,7 @@ struct task {
     int64_t wake_us;
     uint64_t order;         /* among equal wake_us */
     struct task *waits_for; /* joining it; sleeps not */
-    bool detached;
+    bool detached, ended;
 };
 
 struct clock_sim {
@@ -71,7 +71,7 @@ static struct task *earliest(const struct clock_sim *s)
     struct task *best = NULL, *t;
 
     for (t = s->tasks; t; t = t->next) {
-        if (fiber_ended(t->fiber) || (t->waits_for && !fiber_ended(t->waits_for->fiber)))
+        if (t->ended || (t->waits_for && !t->waits_for->ended))
             continue;
         if (!best || t->wake_us < best->wake_us ||
             (t->wake_us == best->wake_us && t->order < best->order))
@@ -98,7 +98,8 @@ static void run_one(struct clock_sim *s, struct task *t)
     s->current = t;
     fiber_resume(t->fiber);
     s->current = NULL;
-    if (t->detached && fiber_ended(t->fiber))
+    t->ended = fiber_ended(t->fiber);
+    if (t->detached && t->ended)
         remove_task(s, t);
 }
 
@@ -196,7 +197,7 @@ static void sim_join(struct clock *c, struct task *t)
 
     if (!t)
         return;
-    while (!fiber_ended(t->fiber)) {
+    while (!t->ended) {
         if (self) {
             self->waits_for = t;
             fiber_yield(self->fiber);
