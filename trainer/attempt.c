@@ -186,7 +186,7 @@ static int get_data(struct attempt *a, struct err *e)
                               .bytes_max = a->t->o.work_bytes / 2,
                               .go_on = go_on,
                               .arg = a};
-    int rc;
+    int rc, brought;
 
     snprintf(folder, sizeof folder, "%s/segments", a->folder);
     if ((rc = file_mkdirs(folder, e)) < 0)
@@ -197,12 +197,14 @@ static int get_data(struct attempt *a, struct err *e)
         rc = snapshot_take(&s, &a->snapshot, a->snapshot_sha256, e);
     if (rc < 0)
         return rc;
+    brought = rc;
     FAILPOINT("attempt.snapshot");
     lines_add(a, json_pack("{s:s, s:I, s:I, s:s}", "event", "snapshot", "documents",
                            (json_int_t)a->snapshot.documents, "labels",
                            (json_int_t)a->snapshot.label_count, "sha256", a->snapshot_sha256));
     attempt_phase(a, PHASE_FETCHING);
-    if ((rc = snapshot_fetch(&s, &a->snapshot, e)) < 0 || (rc = fetch_backbone(a, e)) < 0)
+    if ((!brought && (rc = snapshot_fetch(&s, &a->snapshot, e)) < 0) ||
+        (rc = fetch_backbone(a, e)) < 0)
         return rc;
     return fetch_checkpoints(a, e);
 }

@@ -100,13 +100,14 @@ int snapshot_segment_path(const char *folder, int64_t incarnation, int64_t parti
     return 0;
 }
 
-/* Into the folder unless it is there. */
+/* Into the folder unless it is there; then its hash is not known, and "". */
 static int bring(const struct snapshot_task *s, const struct segment_name *n, char path[4096],
-                 struct err *e)
+                 char sha256[SHA256_HEX], struct err *e)
 {
-    char key[KEY_MAX], sha256[SHA256_HEX];
+    char key[KEY_MAX];
     int rc = key_segment(n, key, e);
 
+    sha256[0] = '\0';
     if (rc < 0 || (rc = snapshot_segment_path(s->folder, (int64_t)n->incarnation, n->partition,
                                               n->first, path, e)) < 0)
         return rc;
@@ -163,7 +164,7 @@ static int chain_next(const struct snapshot_task *s, const struct chains *c, int
     const struct found *last = NULL;
     struct segment_reader *r = NULL;
     struct buf bytes;
-    char path[4096];
+    char path[4096], sha256[SHA256_HEX];
     size_t i;
     int rc;
 
@@ -176,7 +177,7 @@ static int chain_next(const struct snapshot_task *s, const struct chains *c, int
     if (last->base)
         return read_base(s, &last->name, next, e);
     buf_init(&bytes, SEGMENT_BYTES_MAX);
-    if ((rc = bring(s, &last->name, path, e)) == 0 &&
+    if ((rc = bring(s, &last->name, path, sha256, e)) == 0 &&
         (rc = open_segment(&last->name, path, &bytes, &r, e)) == 0)
         *next = segment_reader_footer(r)->next;
     segment_reader_free(r);
@@ -328,7 +329,7 @@ static int take_segment(struct taking *k, const struct found *f, struct snapshot
         return err_set(e, ERR_LIMIT,
                        "dataset %s is larger than the %lld bytes that trainer.work_bytes leaves it",
                        k->s->job->dataset, (long long)k->s->bytes_max);
-    if ((rc = bring(k->s, &f->name, path, e)) < 0 ||
+    if ((rc = bring(k->s, &f->name, path, sha256, e)) < 0 ||
         (rc = open_segment(&f->name, path, &k->bytes, &r, e)) < 0 ||
         (rc = key_segment(&f->name, key, e)) < 0)
         goto done;
@@ -456,7 +457,7 @@ int snapshot_take(const struct snapshot_task *s, struct snapshot *out, char sha2
     chains_release(&c);
     free(k.labels);
     buf_release(&k.bytes);
-    return rc == ERR_EXISTS ? snapshot_load(s, out, sha256, e) : rc;
+    return rc == ERR_EXISTS ? snapshot_load(s, out, sha256, e) : rc < 0 ? rc : 1;
 }
 
 /* ---- reading it -------------------------------------------------------------------------------
@@ -495,7 +496,8 @@ static int fetch_segment(const struct snapshot_task *s, const struct snapshot_se
     if (!key_segment_parse(g->key, &n) || strcmp(n.owner, s->ref->owner) != 0 ||
         strcmp(n.dataset, s->job->dataset) != 0)
         return err_set(e, ERR_FORMAT, "snapshot.json lists %s, no segment of its dataset", g->key);
-    if ((rc = bring(s, &n, path, e)) < 0 || (rc = sha256_file(path, sha256, NULL, e)) < 0)
+    if ((rc = bring(s, &n, path, sha256, e)) < 0 ||
+        (!sha256[0] && (rc = sha256_file(path, sha256, NULL, e)) < 0))
         return rc;
     if (strcmp(sha256, g->sha256) != 0)
         return err_set(e, ERR_FORMAT, "%s has SHA-256 %s, the snapshot recorded %s", g->key, sha256,

@@ -32,7 +32,8 @@ int snapshot_load(const struct snapshot_task *s, struct snapshot *out, char sha2
 /* 1: ingest has reached every watermark; 0: not yet, `why` says where it stands. */
 int snapshot_reached(const struct snapshot_task *s, char why[256], struct err *e);
 
-/* Takes it; another worker's, when that was first. ERR_CONFIG: the dataset is empty. */
+/* 1: took it, and its segments are in the folder; 0: another worker was first, this is his.
+ * ERR_CONFIG: the dataset is empty. */
 int snapshot_take(const struct snapshot_task *s, struct snapshot *out, char sha256[SHA256_HEX],
                   struct err *e);
 
