@@ -123,6 +123,17 @@ static int show(void *arg, const struct bus_message *m, struct err *e)
     return rc;
 }
 
+/* Nothing was rejected of a dataset that is not there: its name is another one. */
+static int check_dataset(struct client *c, const struct rejected_options *o, struct err *e)
+{
+    int count, rc = bus_partitions(c->ports.bus, o->topic, &count, e);
+
+    if (rc == ERR_NOT_FOUND)
+        return err_set(e, ERR_NOT_FOUND, "owner %s has no dataset %s: there is no topic %s",
+                       c->owner, o->dataset, o->topic);
+    return rc;
+}
+
 static int show_each(struct client *c, struct rejected_options *o, struct err *e)
 {
     struct tail *t = calloc(1, sizeof *t);
@@ -142,7 +153,7 @@ static int show_each(struct client *c, struct rejected_options *o, struct err *e
     if (rc == 0)
         rc = tail_read(t, show, o, e);
     free(t);
-    return rc;
+    return rc == 0 && o->shown == 0 ? check_dataset(c, o, e) : rc;
 }
 
 static int print_count(const struct rejected_options *o, struct err *e)

@@ -90,6 +90,9 @@ says 66 "no run r1" "$binary" status r1
 says 66 "has not ended" "$binary" pull r1 "$work/r1"
 [ ! -e "$work/r1" ] || die "a pull left something"
 says 0 "no rejected documents" "$binary" rejected news
+says 66 "has no dataset new: there is no topic" "$binary" rejected new
+says 66 "has no dataset new" "$binary" rejected new --out "$work/refused"
+[ ! -e "$work/refused" ] || die "a file without a dataset"
 says 64 "needs a file" "$binary" rejected news --out /dev/null
 says 74 "No such file" "$binary" rejected news --out "$work/none/file"
 [ -z "$(tripline watch --all --no-wait)" ] || die "there is an event"
