@@ -172,6 +172,30 @@ static void test_damaged_checkpoint(void **state)
     assert_string_equal(is, want);
 }
 
+/* One at the end; with a time between them more, whatever a step takes here. */
+static void test_checkpoints_by_time(void **state)
+{
+    struct world *w = *state;
+    const int64_t between[] = {0, 3600000, 1};
+    struct run_spec spec;
+    struct run_result r;
+    struct err e = ERR_INIT;
+    size_t i;
+
+    w->parameters.checkpoint_steps = 1000000;
+    for (i = 0; i < 3; i++) {
+        world_clear(w);
+        spec = world_spec(w);
+        spec.checkpoint_ms = between[i];
+        assert_int_equal(run_fit(&spec, &r, &e), 0);
+        assert_true(r.steps > 4);
+        if (i < 2)
+            assert_int_equal(w->checkpoints, 1);
+        else
+            assert_true(w->checkpoints > 1);
+    }
+}
+
 /* Another way of computing goes on only when it may, and then says so. */
 static void test_other_backend(void **state)
 {
@@ -270,6 +294,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stop_and_resume, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_resume_at_the_end, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_damaged_checkpoint, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_checkpoints_by_time, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_other_backend, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_other_parameters, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_every_choice, world_setup, world_teardown),
