@@ -168,6 +168,14 @@ int bus_mem(struct bus **out, struct clock *, struct err *e);
 /* What befalls a topic in the course of time, for tests on bus_mem: retention, deletion. */
 int bus_mem_trim(struct bus *b, const char *topic, int32_t partition, int64_t low, struct err *e);
 int bus_mem_delete_topic(struct bus *b, const char *topic, struct err *e);
+/*
+ * An offset that was sent in an earlier transaction of this id reaches the group's coordinator only
+ * now, as Kafka allows it before KIP-890. It is pending as if the id's open transaction had sent
+ * it, or its next one: the end of one that sends an offset settles it. A commit makes it the
+ * committed offset where that transaction did not send another one afterwards.
+ */
+int bus_mem_late_offset(struct bus *b, const char *transactional_id, const char *group,
+                        const char *topic, int32_t partition, int64_t offset, struct err *e);
 
 static inline int bus_consumer_open(struct bus *b, const struct bus_consumer_options *o,
                                     struct bus_consumer **out, struct err *e)

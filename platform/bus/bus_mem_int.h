@@ -90,7 +90,7 @@ struct mem_producer {
     struct mem_producer *next;
     char *id; /* transactional id or NULL */
     bool fenced;
-    bool orphan;  /* its owner freed it with a transaction open, as a crash does */
+    bool orphan;  /* its owner freed it with something open, as a crash does */
     uint64_t txn; /* the open one, or 0 */
     int64_t txn_began_ms;
     struct mem_touched {
@@ -98,7 +98,8 @@ struct mem_producer {
         int64_t first; /* the transaction's first record there */
     } * touched;
     size_t touched_count, touched_cap;
-    struct mem_offset *offsets; /* to be committed with the transaction */
+    struct mem_offset *offsets; /* pending: of the transaction, or come behind the end of one */
+    bool offset_sent;           /* in the open transaction: its end settles what is pending */
     bus_delivered_fn delivered;
     void *arg;
     struct mem_report {

@@ -57,16 +57,33 @@ bool mem_offset_pending(struct mem *m, const char *group, const char *topic, int
     struct mem_producer *p;
 
     for (p = m->producers; p; p = p->next)
-        if (p->txn && mem_offset_find(p->offsets, group, topic, partition))
+        if (mem_offset_find(p->offsets, group, topic, partition))
             return true;
     return false;
+}
+
+/*
+ * Settles the offsets that are pending under this producer's id, its own or not. The end of a
+ * transaction that sent none is not told to the group's coordinator.
+ */
+static void settle_offsets(struct mem *m, struct mem_producer *p, bool commit)
+{
+    struct err ignored;
+    struct mem_offset *o;
+
+    if (!p->offset_sent)
+        return;
+    for (o = commit ? p->offsets : NULL; o; o = o->next)
+        (void)mem_offset_set(&m->committed, o->group, o->topic, o->partition, o->offset, &ignored);
+    mem_offsets_free(p->offsets);
+    p->offsets = NULL;
+    p->offset_sent = false;
 }
 
 /* Settles the records, writes the markers, and with `commit` the offsets. */
 void mem_end_transaction(struct mem *m, struct mem_producer *p, bool commit)
 {
     struct err ignored;
-    struct mem_offset *o;
     size_t i;
     int64_t k;
 
@@ -78,10 +95,7 @@ void mem_end_transaction(struct mem *m, struct mem_producer *p, bool commit)
                 part->records[k].state = commit ? MEM_VISIBLE : MEM_ABORTED;
         (void)mem_append(part, MEM_MARKER, 0, NULL, &ignored); /* no memory: no gap, no harm */
     }
-    for (o = commit ? p->offsets : NULL; o; o = o->next)
-        (void)mem_offset_set(&m->committed, o->group, o->topic, o->partition, o->offset, &ignored);
-    mem_offsets_free(p->offsets);
-    p->offsets = NULL;
+    settle_offsets(m, p, commit);
     p->touched_count = 0;
     p->txn = 0;
 }
@@ -107,8 +121,45 @@ static void fence(struct mem *m, struct mem_producer *p)
     if (p->txn)
         mem_end_transaction(m, p, false);
     p->fenced = true;
-    if (p->orphan)
+}
+
+static void bury(struct mem *m, struct mem_producer *p)
+{
+    if (p->orphan && !p->txn && !p->offsets)
         mem_producer_destroy(m, p);
+}
+
+static struct mem_producer *producer_new(struct mem *m, const char *id, struct err *e)
+{
+    struct mem_producer *p = calloc(1, sizeof *p);
+
+    if (p && id && !(p->id = strdup(id))) {
+        free(p);
+        p = NULL;
+    }
+    if (!p) {
+        (void)err_set(e, ERR_NOMEM, "a producer");
+        return NULL;
+    }
+    p->base.bus = &m->base;
+    p->mem = m;
+    return p;
+}
+
+/* The newest of this id. */
+static struct mem_producer *producer_find(struct mem *m, const char *id)
+{
+    struct mem_producer *p;
+
+    for (p = m->producers; p && (!p->id || strcmp(p->id, id)); p = p->next)
+        ;
+    return p;
+}
+
+static void producer_add(struct mem *m, struct mem_producer *p)
+{
+    p->next = m->producers;
+    m->producers = p;
 }
 
 void mem_expire_transactions(struct mem *m)
@@ -118,36 +169,60 @@ void mem_expire_transactions(struct mem *m)
 
     for (p = m->producers; p; p = next) {
         next = p->next;
-        if (p->txn && now - p->txn_began_ms > TRANSACTION_MS)
+        if (p->txn && now - p->txn_began_ms > TRANSACTION_MS) {
             fence(m, p);
+            bury(m, p);
+        }
     }
+}
+
+/* What comes after the last of the id's producers was freed waits with one without owner. */
+int bus_mem_late_offset(struct bus *b, const char *transactional_id, const char *group,
+                        const char *topic, int32_t partition, int64_t offset, struct err *e)
+{
+    struct mem *m = (struct mem *)b;
+    struct mem_producer *p;
+    int rc;
+
+    mem_lock(m);
+    mem_expire_transactions(m);
+    p = producer_find(m, transactional_id);
+    if (!p && (p = producer_new(m, transactional_id, e))) {
+        p->orphan = true;
+        producer_add(m, p);
+    }
+    rc = p ? mem_offset_set(&p->offsets, group, topic, partition, offset, e) : e->code;
+    mem_unlock(m);
+    return rc;
+}
+
+/* Ends what the id's producer before had open; an offset that came late stays pending. */
+static void take_over(struct mem *m, struct mem_producer *p)
+{
+    struct mem_producer *other = producer_find(m, p->id);
+
+    if (!other)
+        return;
+    fence(m, other);
+    p->offsets = other->offsets;
+    other->offsets = NULL;
+    bury(m, other);
 }
 
 int mem_producer_open(struct bus *b, const struct bus_producer_options *o, bus_delivered_fn fn,
                       void *arg, struct bus_producer **out, struct err *e)
 {
     struct mem *m = (struct mem *)b;
-    struct mem_producer *p = calloc(1, sizeof *p);
-    struct mem_producer *other, *next;
+    struct mem_producer *p = producer_new(m, o->transactional_id, e);
 
     if (!p)
-        return err_set(e, ERR_NOMEM, "a producer");
-    p->base.bus = b;
-    p->mem = m;
+        return e->code;
     p->delivered = fn;
     p->arg = arg;
-    if (o->transactional_id && !(p->id = strdup(o->transactional_id))) {
-        free(p);
-        return err_set(e, ERR_NOMEM, "a producer");
-    }
     mem_lock(m);
-    for (other = m->producers; other && p->id; other = next) {
-        next = other->next;
-        if (other->id && !strcmp(other->id, p->id))
-            fence(m, other);
-    }
-    p->next = m->producers;
-    m->producers = p;
+    if (p->id)
+        take_over(m, p);
+    producer_add(m, p);
     mem_unlock(m);
     *out = &p->base;
     return 0;
@@ -338,6 +413,8 @@ int mem_send_offset(struct bus_producer *bp, struct bus_consumer *bc, const char
                      topic, (int)partition);
     if (rc == 0)
         rc = mem_offset_set(&p->offsets, c->group->name, topic, partition, offset, e);
+    if (rc == 0)
+        p->offset_sent = true;
     mem_unlock(p->mem);
     return rc;
 }
@@ -383,9 +460,7 @@ void mem_producer_free(struct bus_producer *bp)
     struct mem *m = p->mem;
 
     mem_lock(m);
-    if (p->txn)
-        p->orphan = true;
-    else
-        mem_producer_destroy(m, p);
+    p->orphan = true;
+    bury(m, p);
     mem_unlock(m);
 }

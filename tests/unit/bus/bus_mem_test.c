@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "platform/bus/bus_int.h"
+
 static int trim(struct bus_suite *s, const char *topic, int32_t partition, int64_t low)
 {
     struct err e = ERR_INIT;
@@ -197,6 +199,120 @@ static void an_open_transaction_expires(void **state)
     clock_free(clock);
 }
 
+/* --- an offset that comes behind the end of its transaction --- */
+
+struct late {
+    struct clock *clock;
+    struct bus *bus;
+    struct bus_consumer *c;
+    struct bus_producer *p;
+};
+
+static void late_open(struct late *l)
+{
+    const struct bus_consumer_options c = {
+        .group = "g", .topics = (const char *const[]){"t"}, .topic_count = 1};
+    struct bus_topic topic = {"t", 1, NULL};
+
+    ok(clock_sim(&l->clock, 1, &e));
+    ok(bus_mem(&l->bus, l->clock, &e));
+    ok(bus_create_topics(l->bus, &topic, 1, &e));
+    ok(bus_consumer_open(l->bus, &c, &l->c, &e));
+    l->p = NULL;
+}
+
+static void late_close(struct late *l)
+{
+    bus_producer_free(l->p);
+    bus_consumer_free(l->c);
+    bus_free(l->bus);
+    clock_free(l->clock);
+}
+
+static void reopen(struct late *l)
+{
+    const struct bus_producer_options o = {.transactional_id = "x"};
+
+    bus_producer_free(l->p);
+    ok(bus_producer_open(l->bus, &o, NULL, NULL, &l->p, &e));
+}
+
+static void arrive(struct late *l, int64_t offset)
+{
+    ok(bus_mem_late_offset(l->bus, "x", "g", "t", 0, offset, &e));
+}
+
+static void begin(struct late *l, int64_t offset)
+{
+    ok(bus_begin(l->p, &e));
+    if (offset >= 0)
+        ok(bus_send_offset(l->p, l->c, "t", 0, offset, &e));
+}
+
+static void still_pending(struct late *l)
+{
+    int64_t at, began = clock_mono_ms(l->clock);
+
+    fails(ERR_TIMEOUT, bus_committed(l->c, "t", 0, &at, &e));
+    assert_in_range(clock_mono_ms(l->clock) - began, BUS_STABLE_MS, BUS_STABLE_MS + 1000);
+}
+
+static void settled_at(struct late *l, int64_t offset)
+{
+    int64_t at;
+
+    ok(bus_committed(l->c, "t", 0, &at, &e));
+    assert_int_equal(at, offset);
+}
+
+static void a_late_offset_stays_pending(void **state)
+{
+    struct late l;
+
+    (void)state;
+    late_open(&l);
+    reopen(&l);
+    begin(&l, 5);
+    ok(bus_commit_transaction(l.p, &e));
+    arrive(&l, 3);
+    still_pending(&l);
+    begin(&l, -1); /* the coordinator hears nothing of it */
+    ok(bus_abort_transaction(l.p, &e));
+    still_pending(&l);
+    reopen(&l); /* of what is not open, neither */
+    still_pending(&l);
+    begin(&l, 0);
+    ok(bus_abort_transaction(l.p, &e));
+    settled_at(&l, 5);
+    bus_producer_free(l.p);
+    l.p = NULL;
+    arrive(&l, 4); /* nobody has the id now */
+    still_pending(&l);
+    reopen(&l);
+    begin(&l, 6);
+    ok(bus_commit_transaction(l.p, &e)); /* its own came after */
+    settled_at(&l, 6);
+    late_close(&l);
+}
+
+static void a_late_offset_may_be_committed(void **state)
+{
+    struct late l;
+
+    (void)state;
+    late_open(&l);
+    reopen(&l);
+    begin(&l, 5);
+    arrive(&l, 3);
+    ok(bus_commit_transaction(l.p, &e));
+    settled_at(&l, 3);
+    begin(&l, 7);
+    arrive(&l, 4);
+    reopen(&l); /* which aborts it */
+    settled_at(&l, 3);
+    late_close(&l);
+}
+
 static void a_deleted_topic_is_gone(void **state)
 {
     struct bus_suite *s = *state;
@@ -266,6 +382,8 @@ static const struct CMUnitTest own_cases[] = {
     cmocka_unit_test(murmur2_is_javas),
     cmocka_unit_test(runs_in_fibers_on_simulated_time),
     cmocka_unit_test(an_open_transaction_expires),
+    cmocka_unit_test(a_late_offset_stays_pending),
+    cmocka_unit_test(a_late_offset_may_be_committed),
     cmocka_unit_test(a_deleted_topic_is_gone),
     cmocka_unit_test(threads_share_a_bus),
 };
