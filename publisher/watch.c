@@ -170,25 +170,26 @@ void part_restart(struct publisher *pub, struct part *p, const struct err *why)
 /*
  * An offset that reaches the group's coordinator behind the end of its transaction stays pending
  * there for ever (Kafka's transactions before KIP-890), and so does the question for what is
- * committed. The end of another transaction of this id, with the same group, clears it.
+ * committed. The end of another transaction of this id, with the same group, clears it; not a
+ * commit, which might commit it. What fails here is left to the next takeover.
  */
 static void clear_pending(struct publisher *pub, struct part *p)
 {
     struct err why = ERR_INIT;
 
-    if (bus_begin(p->producer, &why) < 0)
-        return;
-    (void)bus_send_offset(p->producer, pub->consumer, pub->done, p->partition, 0, &why);
-    (void)bus_abort_transaction(p->producer, &why);
-    log_event(LOG_WARN, "offsets.cleared", "partition", LOG_I(p->partition), "error",
-              why.code ? why.text : "", NULL);
+    if (bus_begin(p->producer, &why) == 0 &&
+        bus_send_offset(p->producer, pub->consumer, pub->done, p->partition, 0, &why) == 0 &&
+        bus_abort_transaction(p->producer, &why) == 0)
+        log_event(LOG_WARN, "offsets.cleared", "partition", LOG_I(p->partition), NULL);
+    else
+        log_error("offsets.pending", &why, "partition", LOG_I(p->partition), NULL);
 }
 
 static int committed(struct publisher *pub, struct part *p, struct err *e)
 {
     int rc = bus_committed(pub->consumer, pub->done, p->partition, &p->next, e);
 
-    if (rc == ERR_TIMEOUT)
+    if (rc == ERR_TIMEOUT && !DEFECT("publish.pending-kept"))
         clear_pending(pub, p);
     return rc;
 }

@@ -397,6 +397,145 @@ static void test_open_transaction_of_the_dead(void **state)
     assert_in_range(clock_mono_ms(w.f.clock) - began, 0, 10000);
 }
 
+/* --- an offset that reaches the group behind the end of its transaction --- */
+
+static int32_t part_of(const char *id)
+{
+    return (int32_t)(bus_murmur2(id, strlen(id)) % 2);
+}
+
+static void arrive(int32_t partition, int64_t offset)
+{
+    char id[64];
+
+    snprintf(id, sizeof id, "tripline.publisher.%d", (int)partition);
+    ok(bus_mem_late_offset(w.f.bus, id, "tripline.publisher", "tripline.done", partition, offset,
+                           &e));
+}
+
+static int64_t committed_of(int32_t partition)
+{
+    const struct bus_consumer_options o = {.group = "tripline.publisher",
+                                           .topics = (const char *const[]){"tripline.done"},
+                                           .topic_count = 1};
+    struct bus_consumer *c = NULL;
+    int64_t at;
+
+    ok(bus_consumer_open(w.f.bus, &o, &c, &e));
+    ok(bus_committed(c, "tripline.done", partition, &at, &e));
+    bus_consumer_free(c);
+    return at;
+}
+
+static void finish_runs(int from, int to)
+{
+    char run[20];
+
+    for (; from < to; from++) {
+        snprintf(run, sizeof run, "r%d", from);
+        facts_run(&w.f, &(struct fact){.run = run});
+        facts_done(&w.f, "acme", run);
+    }
+}
+
+static void each_has_one_event(int runs)
+{
+    char run[20];
+
+    assert_int_equal(events("acme", NULL).count, runs);
+    while (runs-- > 0) {
+        snprintf(run, sizeof run, "r%d", runs);
+        assert_int_equal(events("acme", run).count, 1);
+        assert_false(facts_open(&w.f, "acme", run));
+    }
+}
+
+/* Nothing ends it by itself: the publisher does. */
+static void test_pending_offset(void **state)
+{
+    (void)state;
+    finish_runs(0, 10);
+    serve(4000);
+    arrive(0, 0);
+    arrive(1, 0);
+    finish_runs(10, 20);
+    serve(200000); /* two partitions wait for a minute each */
+    assert_int_equal(world_logged(&w, "offsets.cleared"), 2);
+    each_has_one_event(20);
+    assert_true(settled());
+}
+
+static int64_t late_offset;
+
+static void arrives_behind_it(struct world *x)
+{
+    (void)x;
+    arrive(part_of("acme/r10"), late_offset);
+}
+
+/* It comes into the next transaction, whose commit makes it the committed offset: all is read once
+ * more. */
+static void test_committed_backwards(void **state)
+{
+    (void)state;
+    finish_runs(0, 10);
+    serve(4000);
+    assert_true(settled());
+    finish_runs(10, 11);
+    late_offset = 0;
+    w.hook_call = "commit_transaction";
+    w.hook = arrives_behind_it;
+    serve(4000);
+    assert_null(w.hook);
+    assert_int_equal(committed_of(part_of("acme/r10")), 0);
+    finish_runs(11, 20);
+    serve(4000);
+    each_has_one_event(20);
+    assert_true(settled());
+}
+
+static void arrives_and_it_dies(struct world *x)
+{
+    arrives_behind_it(x);
+    x->kind = FAULT_CRASH_AFTER;
+    x->at = x->calls + 1;
+}
+
+/* One of an aborted transaction is ahead: its message is passed over, and its run's marker is
+ * there. */
+static void test_committed_forwards(void **state)
+{
+    struct publisher *pub;
+    int64_t low, high;
+
+    (void)state;
+    finish_runs(10, 11);
+    facts_run(&w.f, &(struct fact){.run = "r10b"});
+    assert_int_equal(part_of("acme/r10b"), part_of("acme/r10"));
+    facts_done(&w.f, "acme", "r10b");
+    ok(bus_watermarks(w.f.bus, "tripline.done", part_of("acme/r10"), &low, &high, &e));
+    assert_int_equal(high, 2);
+    late_offset = high;
+    w.hook_call = "commit_transaction";
+    w.hook = arrives_and_it_dies;
+    pub = world_publisher(&w);
+    world_run(&w, pub, 4000);
+    assert_true(w.dead);
+    w.armed = true;
+    publisher_free(pub);
+    w.armed = w.dead = false;
+    w.kind = FAULT_NONE;
+    serve(15000); /* longer than the dead one's session */
+    assert_int_equal(events("acme", "r10").count, 1);
+    assert_int_equal(events("acme", "r10b").count, 0);
+    assert_true(facts_open(&w.f, "acme", "r10b"));
+    facts_done(&w.f, "acme", "r10b"); /* the trainers' sweep */
+    serve(4000);
+    assert_int_equal(events("acme", "r10b").count, 1);
+    assert_int_equal(events("acme", NULL).count, 2);
+    assert_true(settled());
+}
+
 /* --- races for a version --- */
 
 static void put_version(struct world *x, int n)
@@ -480,6 +619,9 @@ int main(void)
         CASE(test_uneven_topics),
         CASE(test_zombie),
         CASE(test_open_transaction_of_the_dead),
+        CASE(test_pending_offset),
+        CASE(test_committed_backwards),
+        CASE(test_committed_forwards),
         CASE(test_version_race),
         CASE(test_told_in_the_wrong_order),
         CASE(test_repair),
