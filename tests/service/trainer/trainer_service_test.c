@@ -239,6 +239,31 @@ static int end_of(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+static bool log_says(const char *name, const char *text)
+{
+    struct err e = ERR_INIT;
+    char path[160];
+    struct buf b;
+    bool says;
+
+    snprintf(path, sizeof path, "%s/%s.log", t.folder, name);
+    buf_init(&b, 1 << 24);
+    says = file_read(path, &b, &e) == 0 && strstr(b.data, text);
+    buf_release(&b);
+    return says;
+}
+
+static void await_log(const char *name, const char *text)
+{
+    int64_t until = clock_mono_ms(t.clock) + PATIENCE_MS;
+
+    while (!log_says(name, text)) {
+        if (clock_mono_ms(t.clock) > until)
+            fail_msg("%s never said '%s'", name, text);
+        clock_sleep_ms(t.clock, 50);
+    }
+}
+
 /* The process that `parent` started; 0: none now. */
 static pid_t child_of(pid_t parent)
 {
@@ -435,12 +460,28 @@ static void one_folder_one_process(void **state)
 {
     pid_t a = launch("f", NULL), b;
 
-    clock_sleep_ms(t.clock, 1500);
+    await_log("f", "\"sandbox.group\""); /* the folder is taken next */
+    clock_sleep_ms(t.clock, 500);
     b = launch("f", NULL);
     assert_int_equal(end_of(b), 78);
     kill(a, SIGTERM);
     assert_int_equal(end_of(a), 0);
+}
+
+/* It says of each guard whether it holds here. */
+static void check_names_the_guards(void **state)
+{
+    static const char *const guards[] = {"calls", "files", "network", "group"};
+    char yes[64], no[64];
+    size_t i;
+
     assert_int_equal(end_of(launch("g", "--check")), 0);
+    for (i = 0; i < 4; i++) {
+        snprintf(yes, sizeof yes, "sandbox: %s: yes\n", guards[i]);
+        snprintf(no, sizeof no, "sandbox: %s: no: ", guards[i]);
+        assert_true(log_says("g", yes) != log_says("g", no));
+    }
+    assert_true(log_says("g", "settings and servers are fine"));
 }
 
 int main(void)
@@ -450,6 +491,7 @@ int main(void)
         cmocka_unit_test(drain_hands_over),
         cmocka_unit_test(bad_data_fails_at_once),
         cmocka_unit_test(one_folder_one_process),
+        cmocka_unit_test(check_names_the_guards),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
