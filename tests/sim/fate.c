@@ -82,6 +82,7 @@ bool fate_event(struct world *w, uint32_t stream, uint64_t index, enum fault kin
 void fate_open(struct world *w)
 {
     static const uint32_t rates[] = {200, 1000, 4000, 10000};
+    static const uint32_t late[] = {0, 4, 10, 40};
     int k;
 
     for (k = FAULT_NONE + 1; k < FAULT_CALLS; k++) {
@@ -92,5 +93,6 @@ void fate_open(struct world *w)
     }
     w->rate = rates[fate_below(w, STREAM_SWARM, 100, 4)];
     w->poll_rate = w->rate / 20;
+    w->late_every = late[fate_below(w, STREAM_SWARM, 101, 4)];
     w->trace_hash = UINT64_C(0xcbf29ce484222325);
 }

@@ -3,13 +3,15 @@
  * back through the node. What a producer sends is with Kafka once it is flushed
  * or some time has passed; a crash before that loses it.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "platform/bus/bus_int.h"
 #include "tests/sim/sim.h"
 
-enum { LINGER_MS = 2000, INIT_MS = 3000, LATE_MS = 60000, STREAM_LATE = 901, STREAM_FETCHED = 5 };
+enum { LINGER_MS = 2000, INIT_MS = 3000, LATE_MS = 60000 };
+enum { STREAM_LATE = 901, STREAM_FETCHED = 5, STREAM_OFFSET = 6 };
 
 #define LOST  (1u << FAULT_LOST)
 #define TWICE (1u << FAULT_TWICE)
@@ -134,6 +136,81 @@ static int commit_later(struct node *n, struct bus_producer *p, struct err *e)
     w->late_commits = l;
     world_must(clock_go(w->clock, "late", late_main, l, NULL, e), e);
     return err_set(e, ERR_PEER, "planted late effect");
+}
+
+/* --- an offset that reaches the group behind the end of its transaction --- */
+
+struct late_offset {
+    struct late_offset *next;
+    struct world *w;
+    char topic[KEY_MAX];
+    int32_t partition;
+    int64_t offset, ms;
+    bool arrived;
+};
+
+static void arrive(struct late_offset *l)
+{
+    char number[16], id[KEY_MAX], group[KEY_MAX];
+    struct world *w = l->w;
+    struct err e = ERR_INIT;
+
+    if (l->arrived)
+        return;
+    l->arrived = true;
+    snprintf(number, sizeof number, "%d", (int)l->partition);
+    key_group(&w->keys, KEY_PUBLISHER, group);
+    world_must(key_transaction(&w->keys, number, id, &e), &e);
+    world_must(bus_mem_late_offset(w->bus, id, group, l->topic, l->partition, l->offset, &e), &e);
+    world_trace(w, "offset %lld of %s %s comes late", (long long)l->offset, l->topic, number);
+}
+
+static void late_offset_main(void *arg)
+{
+    struct late_offset *l = arg, **at;
+
+    clock_sleep_ms(l->w->clock, l->ms);
+    arrive(l);
+    for (at = &l->w->late_offsets; *at != l; at = &(*at)->next)
+        ;
+    *at = l->next;
+    free(l);
+}
+
+static uint64_t offset_draw(const struct node *n, uint64_t which, uint64_t below)
+{
+    return fate_below(n->w, n->stream + STREAM_OFFSET, 4 * n->calls + which, below);
+}
+
+static void offset_later(struct node *n, const char *topic, int32_t partition, int64_t offset)
+{
+    struct late_offset *l = calloc(1, sizeof *l);
+    struct world *w = n->w;
+    struct err e = ERR_INIT;
+
+    if (!l)
+        abort();
+    *l = (struct late_offset){
+        .next = w->late_offsets, .w = w, .partition = partition, .offset = offset};
+    snprintf(l->topic, sizeof l->topic, "%s", topic);
+    l->ms = (int64_t)offset_draw(n, 0, (uint64_t)LATE_MS >> offset_draw(n, 1, 6));
+    w->late_offsets = l;
+    world_must(clock_go(w->clock, "late", late_offset_main, l, NULL, &e), &e);
+}
+
+/* What is on its way may come right behind another offset, whose commit takes it along. */
+static int send_offset(struct node *n, struct bus_producer *p, struct bus_consumer *c,
+                       const char *topic, int32_t partition, int64_t offset, struct err *e)
+{
+    struct late_offset *l = n->w->late_offsets;
+    int rc = n->w->bus->ops->send_offset(p, c, topic, partition, offset, e);
+
+    if (rc < 0 || offset_draw(n, 2, 2))
+        return rc;
+    for (; l; l = l->next)
+        if (l->partition == partition && !strcmp(l->topic, topic))
+            arrive(l);
+    return rc;
 }
 
 /* --- consumers --- */
@@ -324,7 +401,15 @@ static int n_send_offset(struct bus_producer *p, struct bus_consumer *c, const c
                          int32_t partition, int64_t offset, struct err *e)
 {
     ENTER(p->bus, topic, LOST | TWICE);
-    CALL(real->send_offset(p, c, topic, partition, offset, e));
+    if (!n->w->late_every || !fate_event(n->w, n->stream + STREAM_OFFSET, n->calls,
+                                         FAULT_OFFSET_LATE, n->w->late_every, n->seat->name))
+        CALL(send_offset(n, p, c, topic, partition, offset, e));
+    if (offset_draw(n, 3, 2)) /* a copy of it went astray */
+        rc = send_offset(n, p, c, topic, partition, offset, e);
+    else
+        rc = err_set(e, ERR_PEER, "planted late offset");
+    offset_later(n, topic, partition, offset);
+    return node_leave(n, f, rc, e);
 }
 static int n_commit_transaction(struct bus_producer *p, struct err *e)
 {

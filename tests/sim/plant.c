@@ -31,6 +31,7 @@ const char *const plant_names[] = {
     "publish.not-fenced", /* a transactional id for each life, nothing waits for what is open */
     "publish.reads-before-fence", /* the end of published from before the producer was opened */
     "publish.lost-commit-again",  /* a commit without an answer is done again */
+    "publish.pending-kept",       /* an offset that came late stays pending */
     NULL};
 
 static const char *planted;

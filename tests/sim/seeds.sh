@@ -46,5 +46,6 @@ must_find intake.commits-first 40
 must_find intake.no-marker 20
 must_find worker.attempt-overwrites 20
 must_find publish.not-fenced 60
-must_find publish.reads-before-fence 100
+must_find publish.reads-before-fence 300
+must_find publish.pending-kept 20
 exit "$failed"

@@ -58,7 +58,8 @@
     X(CANCEL, "cancel")                                                                            \
     X(CHILD_DIES, "training dies")                                                                 \
     X(CHILD_HANGS, "training hangs")                                                               \
-    X(FORGED, "forged done")
+    X(FORGED, "forged done")                                                                       \
+    X(OFFSET_LATE, "offset comes late")
 
 enum fault {
     FAULT_NONE,
@@ -274,6 +275,8 @@ struct world {
         *graves; /* of dead processes: members of their group until it expels them */
     size_t grave_count;
     struct late_commit *late_commits;
+    struct late_offset *late_offsets;
+    uint32_t late_every; /* one offset of so many; 0: none */
     struct watched *watched;
     size_t watched_count, watched_cap;
     uint64_t watch_round;
