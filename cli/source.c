@@ -243,6 +243,15 @@ static int next_row(struct source *s, struct source_item *item, struct err *e)
     return 1;
 }
 
+/* What some editors put before the first line (U+FEFF) is no part of it. */
+static ssize_t without_mark(char *line, ssize_t n)
+{
+    if (n < 3 || memcmp(line, "\xef\xbb\xbf", 3) != 0)
+        return n;
+    memmove(line, line + 3, (size_t)n - 2); /* with its NUL */
+    return n - 3;
+}
+
 /* The next line that is not blank: its length, 0 at the end. */
 static ssize_t read_line(struct source *s, struct err *e)
 {
@@ -250,7 +259,8 @@ static ssize_t read_line(struct source *s, struct err *e)
 
     errno = 0;
     while ((n = getline(&s->line, &s->line_cap, s->lines)) > 0) {
-        s->line_number++;
+        if (s->line_number++ == 0)
+            n = without_mark(s->line, n);
         while (n > 0 && memchr("\r\n\t ", s->line[n - 1], 4))
             s->line[--n] = '\0';
         if (n > 0)

@@ -150,6 +150,24 @@ static void lines_go_as_they_are(void **state)
 }
 
 /* The label is no part of what a document is. */
+static void a_mark_before_the_first_line_is_none_of_it(void **state)
+{
+    static const char line[] = "{\"id\":\"a\",\"label\":1,\"text\":\"x\"}";
+    char text[100];
+    struct source_item item;
+    struct source *s;
+    struct err e = ERR_INIT;
+
+    snprintf(text, sizeof text, "\xef\xbb\xbf%s\n\xef\xbb\xbf%s\n", line, line);
+    s = open_text("a.jsonl", text, -1);
+    item = take(s);
+    assert_value(&item, line);
+    assert_int_equal(source_next(s, &item, &e), ERR_FORMAT);
+    assert_end(s);
+    s = open_text("a.jsonl", "\xef\xbb\xbf", -1);
+    assert_end(s);
+}
+
 static void ids_are_of_the_content(void **state)
 {
     static const char text[] = "{\"label\":\"a\",\"points\":[[1,2,3]]}\n"
@@ -218,9 +236,13 @@ static void a_file_is_read_twice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(csv_rows_are_documents), cmocka_unit_test(pairs_are_documents_with_parts),
-        cmocka_unit_test(split_is_set),           cmocka_unit_test(lines_go_as_they_are),
-        cmocka_unit_test(ids_are_of_the_content), cmocka_unit_test(bad_lines_are_named),
+        cmocka_unit_test(csv_rows_are_documents),
+        cmocka_unit_test(pairs_are_documents_with_parts),
+        cmocka_unit_test(split_is_set),
+        cmocka_unit_test(lines_go_as_they_are),
+        cmocka_unit_test(a_mark_before_the_first_line_is_none_of_it),
+        cmocka_unit_test(ids_are_of_the_content),
+        cmocka_unit_test(bad_lines_are_named),
         cmocka_unit_test(a_file_is_read_twice),
     };
 
