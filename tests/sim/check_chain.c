@@ -1,10 +1,11 @@
 /*
  * Documents: every acknowledged record is in exactly one segment, as a record or
- * a rejection, or in a range that a segment states as missing because Kafka no
- * longer had it. Segments form one chain per incarnation, an incarnation holds
- * one life of its topic; or several, if each has no record before those of it that
- * are there: nothing tells such lives apart. Only a topic that was deleted takes
- * records with it.
+ * a rejection, or in a range that a segment states as missing, and was gone from
+ * Kafka when that segment was created. Segments form one chain per incarnation, an
+ * incarnation holds one life of its topic; or several, if each has no record before
+ * those of it that are there: nothing tells such lives apart. A new one begins only
+ * after the topic was made anew. Only a topic that was deleted takes records with it:
+ * those behind the last of it that was read.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,17 +14,32 @@
 #include "schemas/segment.h"
 #include "tests/sim/sim.h"
 
+/* What a segment states as missing. */
+struct stated {
+    struct offset_range range;
+    int first, last; /* lives that it can be of */
+    uint64_t at;     /* when the segment was created: all of it was gone by then */
+};
+
+/* A segment. */
+struct covered {
+    int64_t next;
+    uint64_t at;
+};
+
 struct chain {
     struct world *w;
     struct dataset *d;
     struct segment_name name;
-    int begun;    /* the first life that the incarnation holds */
-    int life;     /* and the last; -1: nothing of any */
-    int past;     /* lives before this one are another incarnation's */
-    int64_t base; /* what was gone before the incarnation began, its base.json says */
+    uint64_t begun; /* when base.json was created; 0: it needs none */
+    int past;       /* lives before this one are another incarnation's */
+    int life;       /* the last that the incarnation holds; -1: nothing of any */
     int64_t next;
-    size_t listed, segments;
-    struct offset_range *missing; /* that its segments state */
+    uint64_t at, after; /* when the segment was created, and the one before it */
+    size_t listed;
+    struct covered *segments;
+    size_t segment_count;
+    struct stated *missing;
     size_t missing_count;
 };
 
@@ -82,19 +98,32 @@ static const struct sent *first_record(const struct chain *c, int life)
     return first;
 }
 
+/* When the incarnation had a segment whose range holds the offset. */
+static uint64_t covered_at(const struct chain *c, int64_t offset)
+{
+    size_t i;
+
+    for (i = 0; i < c->segment_count && c->segments[i].next <= offset; i++)
+        ;
+    return i < c->segment_count ? c->segments[i].at : 0;
+}
+
 /* The chain may have gone on behind `s` in a later life that has no record up to there: nothing
- * told it from this one, whose end is gone with it. */
+ * told it from this one, whose end is gone with it. That was so before the segment was there. */
 static bool end_unseen(const struct chain *c, int life, const struct sent *s)
 {
     const struct topic_life *l = &c->d->lives[life];
+    uint64_t at = covered_at(c, s->offset);
     const struct sent *first;
     size_t i;
 
+    if (!l->gone || l->gone > at)
+        return false;
     for (i = 0; i < l->count; i++)
         if (l->sent[i]->partition == s->partition && l->sent[i]->seen &&
             l->sent[i]->offset > s->offset)
             return false;
-    while (++life < c->d->life_count) {
+    while (++life < c->d->life_count && c->d->lives[life].born < at) {
         first = first_record(c, life);
         if (!first || first->offset > s->offset)
             return true;
@@ -102,24 +131,52 @@ static bool end_unseen(const struct chain *c, int life, const struct sent *s)
     return false;
 }
 
-/* Of the life that is there now nothing may be left out; of one that was deleted, the end may. */
-static void check_covered(struct chain *c, int life)
+/* Below it Kafka had nothing at that moment, in that life. */
+static int64_t low_at(const struct chain *c, int life, uint64_t at)
+{
+    const struct topic_life *l = &c->d->lives[life];
+    int64_t low = 0;
+    size_t i;
+
+    for (i = 0; i < l->trim_count && l->trims[i].at < at; i++)
+        if (l->trims[i].partition == c->name.partition)
+            low = l->trims[i].low;
+    return low;
+}
+
+/* `gone`: and Kafka did not have it any more. */
+static bool is_stated(const struct chain *c, int life, const struct sent *s, bool gone)
+{
+    size_t i;
+
+    for (i = 0; i < c->missing_count; i++) {
+        const struct stated *m = &c->missing[i];
+
+        if (m->range.first <= s->offset && s->offset < m->range.next && m->first <= life &&
+            life <= m->last && (!gone || s->offset < low_at(c, life, m->at)))
+            return true;
+    }
+    return false;
+}
+
+/* Of the life that is there now nothing may be left out; of one that was deleted, what lies at
+ * `upto` and behind it may. */
+static void check_covered(struct chain *c, int life, int64_t upto)
 {
     struct topic_life *l = &c->d->lives[life];
-    bool deleted = life + 1 < c->d->life_count;
     char where[160];
     size_t i;
 
     for (i = 0; i < l->count; i++) {
         const struct sent *s = l->sent[i];
 
-        if (s->seen && s->missing)
+        if (!s->visible || s->partition != c->name.partition)
+            continue;
+        if (s->seen && is_stated(c, life, s, false))
             world_violation(c->w, "%s: the record at offset %lld is there and stated as missing",
                             place(c, where), (long long)s->offset);
-        if (!s->visible || s->partition != c->name.partition || s->seen || s->missing ||
-            (deleted && (c->life != life || s->offset >= c->next)) ||
-            (s->offset < c->base && s->offset < l->low[c->name.partition]) ||
-            (deleted && end_unseen(c, life, s)))
+        if (s->seen || is_stated(c, life, s, true) || (l->gone && s->offset >= upto) ||
+            end_unseen(c, life, s))
             continue;
         world_violation(c->w, "%s: the record at offset %lld of the topic's life %d is lost",
                         place(c, where), (long long)s->offset, life);
@@ -127,96 +184,93 @@ static void check_covered(struct chain *c, int life)
     }
 }
 
-/* Kafka had nothing below `low` of one of the lives. That is the first it can have been; of the
- * others only those that the incarnation has records of. */
-static void check_missing(struct chain *c, const struct offset_range *range)
+/*
+ * The ingester asked Kafka for its low watermark when the segment before was there and before it
+ * created this one, and of a topic that was there then. It is a life between those of the records
+ * before and behind.
+ */
+static void state_missing(struct chain *c, const struct offset_range *range, int last)
 {
-    int last = c->life < 0 ? c->d->life_count : c->life + 1;
+    struct stated m = {*range, c->life < 0 ? c->past : c->life, last, c->at};
     char where[160];
-    int64_t at;
-    int l, of;
+    bool gone = false;
+    int l;
 
-    for (of = c->past; of < last && c->d->lives[of].low[c->name.partition] < range->next; of++)
-        ;
-    if (of >= last) {
+    while (m.first <= m.last && c->d->lives[m.first].gone && c->d->lives[m.first].gone < c->after)
+        m.first++;
+    while (m.last >= m.first && c->d->lives[m.last].born > c->at)
+        m.last--;
+    for (l = m.first; l <= m.last && !gone; l++)
+        gone = low_at(c, l, c->at) >= range->next;
+    if (!gone)
         world_violation(c->w, "%s: [%lld,%lld) is stated as missing, but Kafka had it",
                         place(c, where), (long long)range->first, (long long)range->next);
-        return;
-    }
-    for (at = range->first; at < range->next; at++)
-        for (l = of; l < last; l++) {
-            struct sent *s = find(c, l, at);
-
-            if (s && (l == of || (c->life >= 0 && l >= c->begun)) &&
-                at < c->d->lives[l].low[c->name.partition])
-                s->missing = true;
-        }
-}
-
-static void state_missing(struct chain *c, const struct offset_range *range)
-{
     c->missing = realloc(c->missing, (c->missing_count + 1) * sizeof *c->missing);
     if (!c->missing)
         abort();
-    c->missing[c->missing_count++] = *range;
+    c->missing[c->missing_count++] = m;
 }
 
-/* Of the segments so far. */
-static void check_stated(struct chain *c)
-{
-    size_t i;
-
-    for (i = 0; i < c->missing_count; i++)
-        check_missing(c, &c->missing[i]);
-    c->missing_count = 0;
-}
-
-/* The first record of a later life, which nothing tells from the life before. */
-static struct sent *begins_unseen(struct chain *c, const struct segment_record *r)
+/* Which life it is of. A later one than that of the record before begins with it: nothing tells
+ * the two apart. */
+static struct sent *whose(struct chain *c, const struct segment_record *r, int *life)
 {
     struct sent *s;
-    int life;
 
-    for (life = c->life + 1; life < c->d->life_count; life++) {
-        s = find(c, life, r->offset);
-        if (!s || !fits(s, r) || s != first_record(c, life))
-            continue;
-        check_stated(c); /* retention takes none of a new life before a segment has one */
-        check_covered(c, c->life);
-        c->life = life;
-        return s;
+    for (*life = c->life < 0 ? c->past : c->life; *life < c->d->life_count; ++*life) {
+        s = find(c, *life, r->offset);
+        if (s && fits(s, r) && (c->life < 0 || *life == c->life || s == first_record(c, *life)))
+            return s;
     }
     return NULL;
 }
 
-static void take(struct chain *c, const struct segment_record *r)
+static void take(struct chain *c, struct sent *s, int life)
 {
-    struct sent *s = NULL;
     char where[160];
-    int life;
 
-    for (life = c->life < 0 ? c->past : c->life; life < c->d->life_count; life++) {
-        s = find(c, life, r->offset);
-        if (s && fits(s, r))
-            break;
-        s = NULL;
-        if (c->life >= 0)
-            break;
-    }
-    if (!s && c->life >= 0) {
-        s = begins_unseen(c, r);
-        life = c->life;
-    }
-    if (!s) {
-        world_violation(c->w, "%s: the record at offset %lld was never sent so", place(c, where),
-                        (long long)r->offset);
-        return;
-    }
-    c->begun = c->life < 0 ? life : c->begun;
+    if (c->life >= 0 && life != c->life)
+        check_covered(c, c->life, s->offset);
     c->life = life;
     if (s->seen++)
         world_violation(c->w, "%s: the record at offset %lld is in two segments", place(c, where),
-                        (long long)r->offset);
+                        (long long)s->offset);
+}
+
+/* Its records, and what is missing between them. */
+static void read_records(struct chain *c, struct segment_reader *r)
+{
+    const struct segment_footer *f = segment_reader_footer(r);
+    struct segment_record record;
+    struct err e = ERR_INIT;
+    char where[160];
+    struct sent *s;
+    size_t i = 0;
+    int rc, life;
+
+    while ((rc = segment_reader_next(r, &record, &e)) > 0) {
+        if (!(s = whose(c, &record, &life))) {
+            world_violation(c->w, "%s: the record at offset %lld was never sent so",
+                            place(c, where), (long long)record.offset);
+            continue;
+        }
+        for (; i < f->missing_count && f->missing[i].first <= record.offset; i++)
+            state_missing(c, &f->missing[i], life);
+        take(c, s, life);
+    }
+    world_must(rc, &e);
+    for (; i < f->missing_count; i++)
+        state_missing(c, &f->missing[i], c->d->life_count - 1);
+}
+
+static void add_segment(struct chain *c, const char *key, int64_t next)
+{
+    c->after = c->at;
+    c->at = watch_created(c->w, key);
+    c->segments = realloc(c->segments, (c->segment_count + 1) * sizeof *c->segments);
+    if (!c->segments)
+        abort();
+    c->segments[c->segment_count++] = (struct covered){next, c->at};
 }
 
 /* False: the chain ends here. */
@@ -224,11 +278,9 @@ static bool read_segment(struct chain *c)
 {
     struct segment_reader *r = NULL;
     const struct segment_footer *f;
-    struct segment_record record;
     struct err e = ERR_INIT;
     char key[KEY_MAX], where[160];
     struct buf b;
-    size_t i;
     int rc;
 
     c->name.first = c->next;
@@ -241,12 +293,8 @@ static bool read_segment(struct chain *c)
     f = segment_reader_footer(r);
     if (segment_footer_check(f, &c->name, &e) < 0 || f->next <= f->first)
         world_violation(c->w, "%s: %s", place(c, where), e.text);
-    while ((rc = segment_reader_next(r, &record, &e)) > 0)
-        take(c, &record);
-    world_must(rc, &e);
-    for (i = 0; i < f->missing_count; i++)
-        state_missing(c, &f->missing[i]);
-    c->segments++;
+    add_segment(c, key, f->next);
+    read_records(c, r);
     rc = f->next > c->next;
     c->next = f->next;
     segment_reader_free(r);
@@ -254,8 +302,22 @@ static bool read_segment(struct chain *c)
     return rc;
 }
 
+/* Was a topic made anew between two moments? */
+static bool made_anew(const struct chain *c, uint64_t from, uint64_t to)
+{
+    int life;
+
+    for (life = 1; life < c->d->life_count; life++)
+        if (c->d->lives[life].born > from && c->d->lives[life].born < to)
+            return true;
+    return false;
+}
+
+/* False: there is no such incarnation. */
 static bool begin(struct chain *c)
 {
+    uint64_t before = c->begun;
+    char where[160];
     struct err e = ERR_INIT;
     struct chain_base base;
     struct arena arena;
@@ -270,7 +332,11 @@ static bool begin(struct chain *c)
     arena_init(&arena, 1 << 20);
     if ((rc = blob_get(c->w->blob, key, &b, &e)) == 0) {
         world_must(chain_base_read(&arena, b.data, b.len, RECORD_JSON, &base, &e), &e);
-        c->next = c->base = base.first;
+        c->next = base.first;
+        c->begun = c->at = watch_created(c->w, key);
+        if (!made_anew(c, before, c->begun))
+            world_violation(c->w, "%s was begun, and the topic had not been made anew",
+                            place(c, where));
     }
     arena_release(&arena);
     buf_release(&b);
@@ -290,23 +356,23 @@ static void check_partition(struct world *w, struct dataset *d, int32_t partitio
     while (begin(&c)) {
         c.past = c.life >= 0 ? c.life + 1 : c.past;
         c.life = -1;
-        c.listed = c.segments = 0;
+        c.listed = c.segment_count = c.missing_count = 0;
         while (read_segment(&c))
             ;
-        check_stated(&c);
         world_must(key_chain_prefix(&c.name, prefix, &e), &e);
         world_must(blob_list(w->blob, prefix, NULL, count_segment, &c, &e), &e);
-        if (c.listed != c.segments)
+        if (c.listed != c.segment_count)
             world_violation(w, "%s: %zu segments, %zu of them form a chain", place(&c, where),
-                            c.listed, c.segments);
+                            c.listed, c.segment_count);
         if (c.life >= 0)
-            check_covered(&c, c.life);
+            check_covered(&c, c.life, c.next);
         c.name.incarnation++;
     }
-    free(c.missing);
     c.name.incarnation--;
     if (d->life_count)
-        check_covered(&c, d->life_count - 1);
+        check_covered(&c, d->life_count - 1, c.next);
+    free(c.segments);
+    free(c.missing);
 }
 
 void check_chains(struct world *w)

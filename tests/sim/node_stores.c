@@ -43,7 +43,7 @@ static void late_main(void *arg)
     if (l->kind == LATE_PUT)
         (void)blob_put(l->w->blob, l->key, l->bytes, l->size, &e);
     else if (l->kind == LATE_CREATE)
-        (void)blob_create(l->w->blob, l->key, l->bytes, l->size, &e);
+        (void)watch_create(l->w, l->key, l->bytes, l->size, &e);
     else
         (void)blob_remove(l->w->blob, l->key, &e);
     free(l->key);
@@ -105,7 +105,7 @@ static int b_create(struct blob *b, const char *key, const void *bytes, size_t s
     ENTER(blob, SERVER_BLOB, key, WRITE);
     if (f == FAULT_LATE)
         return late(n, LATE_CREATE, key, bytes, size, e);
-    CALL(blob_create(n->w->blob, key, bytes, size, e));
+    CALL(watch_create(n->w, key, bytes, size, e));
 }
 static int b_head(struct blob *b, const char *key, uint64_t *size, struct err *e)
 {

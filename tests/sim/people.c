@@ -197,6 +197,7 @@ static bool sent_so(const struct topic_life *l, int32_t part, const struct segme
 
     for (i = 0; i < l->count; i++)
         if (l->sent[i]->partition == part && l->sent[i]->offset == r->offset &&
+            l->sent[i]->ms == r->timestamp_ms && /* all seals are alike */
             l->sent[i]->hash == sent_hash(m->key, m->key_len, m->value, m->value_len))
             return true;
     return false;
@@ -238,6 +239,14 @@ static bool taken(struct dataset *d, int32_t part)
     return rc > 0;
 }
 
+static void note_trim(struct topic_life *l, struct trim t)
+{
+    l->trims = realloc(l->trims, (l->trim_count + 1) * sizeof *l->trims);
+    if (!l->trims)
+        abort();
+    l->trims[l->trim_count++] = t;
+}
+
 /* A topic that was made anew is told from the old one by its records: retention takes none before
  * one of them was seen, else nothing could tell. */
 static void retention(struct dataset *d)
@@ -251,7 +260,7 @@ static void retention(struct dataset *d)
     world_must(bus_watermarks(d->w->bus, d->topic, part, &low, &high, &e), &e);
     low += (int64_t)draw(d, (uint64_t)(high - low) + 1);
     world_must(bus_mem_trim(d->w->bus, d->topic, part, low, &e), &e);
-    life_of(d)->low[part] = low;
+    note_trim(life_of(d), (struct trim){++d->w->moment, part, low});
     world_trace(d->w, "%s[%d] begins at %lld now", d->topic, (int)part, (long long)low);
 }
 
@@ -262,7 +271,7 @@ static void create(struct dataset *d)
     struct err e = ERR_INIT;
 
     world_must(bus_create_topics(d->w->bus, &t, 1, &e), &e);
-    d->life_count++;
+    d->lives[d->life_count++].born = ++d->w->moment;
 }
 
 /* At once as long as it was, and a record at each offset. */
@@ -291,6 +300,7 @@ static void recreate(struct dataset *d)
         world_must(bus_watermarks(d->w->bus, d->topic, i, &low, &high[i], &e), &e);
 
     world_must(bus_mem_delete_topic(d->w->bus, d->topic, &e), &e);
+    life_of(d)->gone = ++d->w->moment;
     if (draw(d, 2))
         clock_sleep_ms(d->w->clock, (int64_t)draw(d, GONE_MS));
     create(d);
@@ -339,5 +349,6 @@ void dataset_release(struct dataset *d)
         for (i = 0; i < d->lives[l].count; i++)
             free(d->lives[l].sent[i]);
         free(d->lives[l].sent);
+        free(d->lives[l].trims);
     }
 }

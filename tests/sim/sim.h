@@ -178,14 +178,21 @@ struct sent {
     int64_t offset;
     int64_t ms;    /* when: its timestamp, for docs topics have LogAppendTime */
     uint64_t hash; /* of key and value */
-    bool missing;  /* some segment says so */
     int seen;      /* in how many segments, as a record or a rejection */
+};
+/* Retention: from that moment on Kafka had nothing below `low`. */
+struct trim {
+    uint64_t at;
+    int32_t partition;
+    int64_t low;
 };
 /* A topic between its creation and its deletion. */
 struct topic_life {
-    struct sent **sent; /* in order of sending */
+    uint64_t born, gone; /* moments; gone 0: it is there */
+    struct sent **sent;  /* in order of sending */
     size_t count, cap;
-    int64_t low[PARTS_MAX];
+    struct trim *trims; /* in order */
+    size_t trim_count;
 };
 struct dataset {
     struct world *w;
@@ -223,6 +230,7 @@ void trained_text(int steps, char to[64]);
 
 struct watched {
     char *key;
+    uint64_t created; /* the moment: when it took effect, not when it was asked for */
     uint64_t hash;
     uint64_t round;
 };
@@ -230,6 +238,9 @@ void watch_main(void *world);
 void watch_once(struct world *w);
 /* Before a write without a condition, or a removal: `bytes` NULL. */
 void watch_write(struct world *w, const char *key, const void *bytes, size_t size);
+int watch_create(struct world *w, const char *key, const void *bytes, size_t size, struct err *e);
+/* The moment an object was created that never changes. After watch_once. */
+uint64_t watch_created(const struct world *w, const char *key);
 void watch_release(struct world *w);
 
 /* --- check_chain.c --- */
@@ -268,6 +279,7 @@ struct world {
     struct dataset datasets[DATASETS];
     int dataset_count;
     uint64_t serial; /* of documents */
+    uint64_t moment; /* what happened so far to topics and objects: their order, also within a ms */
     struct user_run runs[RUNS_MAX];
     int run_count;
     uint64_t children;
