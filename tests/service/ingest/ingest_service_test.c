@@ -25,7 +25,13 @@
             fail_msg("%s: %s (%s)", #call, err_name(ok_rc), e.text);                               \
     } while (0)
 
-enum { PARTITIONS = 2, PATIENCE_MS = 60000 };
+enum {
+    PARTITIONS = 2,
+    PATIENCE_MS = 60000,
+    TOPIC_BYTES = 18874368, /* of DOCUMENT_TOPIC_SIZE */
+    RECORD_FRAME = 90,      /* at most what Kafka adds to the value of a batch's one record */
+    PEAK_KIB = 256 << 10
+};
 
 /* Names of its own: the servers are shared with other tests. */
 static struct {
@@ -65,8 +71,12 @@ static void open_ports(void)
 
 static int setup(void **state)
 {
-    static const char *const config[] = {"message.timestamp.type=LogAppendTime", NULL};
-    struct bus_topic topics[2] = {{.partitions = PARTITIONS, .config = config}, {.partitions = 1}};
+    /* as `push` and `owner create` make them */
+    static const char *const docs[] = {"message.timestamp.type=LogAppendTime", DOCUMENT_TOPIC_SIZE,
+                                       NULL};
+    static const char *const copies[] = {DOCUMENT_TOPIC_SIZE, NULL};
+    struct bus_topic topics[2] = {{.partitions = PARTITIONS, .config = docs},
+                                  {.partitions = 1, .config = copies}};
     char nonce[33], rejected[KEY_MAX];
 
     (void)state;
@@ -353,8 +363,10 @@ static void test_compressed_batches(void **state)
     wait_covered();
     assert_int_equal(finish(pid, SIGTERM), 0);
     for (i = 0; i < PARTITIONS; i++) {
-        assert_int_equal(look((int32_t)i, true).documents, 250);
-        assert_int_equal(look((int32_t)i, true).rejected, 0);
+        const struct chain_seen seen = look((int32_t)i, true);
+
+        assert_int_equal(seen.documents, 250);
+        assert_int_equal(seen.rejected, 0);
     }
 }
 
@@ -375,6 +387,7 @@ static void test_hostile(void **state)
     const struct bus_message removal = {.topic = t.topic, .partition = 0, .key = "a", .key_len = 1},
                              nothing = {.topic = t.topic, .partition = 0};
     const size_t n = sizeof bad / sizeof bad[0];
+    struct chain_seen seen;
     pid_t pid = launch(NULL);
     size_t i;
 
@@ -392,12 +405,123 @@ static void test_hostile(void **state)
     seal();
     wait_covered();
     assert_int_equal(finish(pid, SIGTERM), 0);
-    assert_int_equal(look(0, true).documents, n);
-    assert_int_equal(look(0, true).rejected, n + 1);
-    assert_int_equal(look(0, true).tombstones, 1);
-    assert_int_equal(look(0, true).seals, 1);
-    assert_int_equal(look(1, true).documents, n);
-    assert_int_equal(look(1, true).rejected, 0);
+    seen = look(0, true);
+    assert_int_equal(seen.documents, n);
+    assert_int_equal(seen.rejected, n + 1);
+    assert_int_equal(seen.tombstones, 1);
+    assert_int_equal(seen.seals, 1);
+    seen = look(1, true);
+    assert_int_equal(seen.documents, n);
+    assert_int_equal(seen.rejected, 0);
+}
+
+/* A document of n bytes that no codec makes smaller, so that the broker's limit is met too. */
+static char *large(size_t n)
+{
+    static const char head[] = "{\"id\":\"l\",\"label\":1,\"text\":\"x\",\"meta\":\"",
+                      tail[] = "\"}",
+                      alphabet[] =
+                          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *value = malloc(n + 1);
+    uint64_t x = n;
+    size_t i;
+
+    assert_non_null(value);
+    memcpy(value, head, sizeof head - 1);
+    for (i = sizeof head - 1; i < n - sizeof tail + 1; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        value[i] = alphabet[x >> 58];
+    }
+    memcpy(value + i, tail, sizeof tail);
+    assert_int_equal(strlen(value), n);
+    return value;
+}
+
+/* Most that a process ever had in memory. */
+static long peak_kib(pid_t pid)
+{
+    char path[64], line[256];
+    long kib = -1;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    assert_non_null(f = fopen(path, "re"));
+    while (fgets(line, sizeof line, f) && sscanf(line, "VmHWM: %ld", &kib) != 1)
+        ;
+    fclose(f);
+    return kib;
+}
+
+/* The copy of the record at `offset`: whole, or without the value that had no room. */
+static void expect_copy(int64_t at, int64_t offset, const char *value, const char *reason)
+{
+    struct bus_message *m = NULL;
+    char topic[KEY_MAX], place[24];
+    size_t i, seen = 0;
+
+    ok(topic_of(&t.keys, TOPIC_REJECTED, t.owner, topic, &e));
+    ok(bus_read_at(t.bus, topic, 0, at, &m, &e));
+    assert_non_null(m);
+    snprintf(place, sizeof place, "%lld", (long long)offset);
+    for (i = 0; i < m->header_count; i++) {
+        const struct bus_header *h = &m->headers[i];
+
+        if (!strcmp(h->name, HEADER_REJECT_OFFSET))
+            seen += h->value_len == strlen(place) && !memcmp(h->value, place, h->value_len);
+        if (!strcmp(h->name, HEADER_REJECT_REASON)) {
+            assert_int_equal(h->value_len, strlen(reason));
+            assert_memory_equal(h->value, reason, h->value_len);
+            seen++;
+        }
+    }
+    assert_int_equal(seen, 2);
+    assert_int_equal(m->value_len, value ? strlen(value) : 0);
+    if (value)
+        assert_memory_equal(m->value, value, m->value_len);
+    bus_read_free(t.bus, m);
+}
+
+/*
+ * At the limit of a document, one byte to either side, and as large as the topic takes: there its
+ * copy, which has headers more, is too large for the rejected topic. A small document behind each
+ * tells that the partition goes on. Each large one is more than a fetch asks for, and than what
+ * ingest may keep of unwritten segments.
+ */
+static void test_sizes(void **state)
+{
+    static const char *const little[] = {"--set", "ingest.memory=16M", NULL};
+    const size_t limit = DOCUMENT_BYTES_MAX, most = TOPIC_BYTES - RECORD_FRAME,
+                 sizes[] = {limit - 1, limit, limit + 1, most};
+    char *values[4], reason[200];
+    struct chain_seen seen;
+    pid_t pid = launch(little);
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 4; i++) {
+        values[i] = large(sizes[i]);
+        send_one(t.producer, 0, values[i], NULL);
+        ok(bus_flush(t.producer, 60000, &e)); /* a batch of its own */
+        push(t.producer, PARTITIONS);
+    }
+    seal();
+    wait_covered();
+    assert_in_range(peak_kib(pid), 1, PEAK_KIB);
+    assert_int_equal(finish(pid, SIGTERM), 0);
+    seen = look(0, true); /* what was accepted is there byte for byte */
+    assert_int_equal(seen.documents, 2 + 4);
+    assert_int_equal(seen.rejected, 2);
+    assert_int_equal(seen.missing, 0);
+    snprintf(reason, sizeof reason, "LIMIT: %zu bytes, at most %zu", most, limit);
+    assert_string_equal(seen.reason, reason);
+    snprintf(reason, sizeof reason, "%zu bytes, at most %zu", limit + 1, limit);
+    expect_copy(0, 4, values[2], reason);
+    snprintf(reason, sizeof reason,
+             "%zu bytes, at most %zu (%zu bytes left out: too large for this topic)", most, limit,
+             most);
+    expect_copy(1, 6, NULL, reason);
+    for (i = 0; i < 4; i++)
+        free(values[i]);
 }
 
 static void test_check_and_wrong_settings(void **state)
@@ -428,6 +552,7 @@ int main(void)
         CASE(test_drain_writes_what_is_open),
         CASE(test_compressed_batches),
         CASE(test_hostile),
+        CASE(test_sizes),
         CASE(test_check_and_wrong_settings),
     };
 
