@@ -127,7 +127,10 @@ static const struct record_field snapshot_fields[] = {
                 .of = &snapshot_chain_record, .help = "By incarnation, then partition."),
     RECORD_LIST(snapshot, labels, label_count, ARRAY, OBJECT, OPTIONAL, .max = 65536,
                 .of = &label_count_record,
-                .help = "Accepted documents per class, before the last of each id wins."),
+                .help = "Accepted documents per class, before the last of each id wins. Left out "
+                        "when they are more, or when the object would pass 32 MiB with them."),
+    RECORD_FIELD(snapshot, classes, INT, OPTIONAL, COUNT,
+                 .help = "Classes of the accepted documents, also where `labels` is left out."),
     RECORD_FIELD(snapshot, documents, INT, REQUIRED, COUNT, .help = "Accepted documents."),
     RECORD_FIELD(snapshot, tombstones, INT, REQUIRED, COUNT, .help = "Removals."),
     RECORD_FIELD(snapshot, rejected, INT, REQUIRED, COUNT, .help = "Rejected messages."),

@@ -68,6 +68,7 @@ struct snapshot {
     const struct label_count
         *labels; /* accepted records per label, before the last of an id wins */
     size_t label_count;
+    int64_t classes; /* as many; above label_count where there were too many to list */
     int64_t documents, tombstones, rejected;
 };
 RECORD_DECLARE(snapshot);

@@ -175,6 +175,23 @@ static int wait_for_ingest(struct attempt *a, const struct snapshot_task *s, str
     return rc < 0 ? rc : 0;
 }
 
+static void say_snapshot(struct attempt *a)
+{
+    const struct snapshot *s = &a->snapshot;
+    int64_t listed = (int64_t)s->label_count, classes = s->classes > listed ? s->classes : listed;
+    char text[160];
+
+    lines_add(a, json_pack("{s:s, s:I, s:I, s:s}", "event", "snapshot", "documents",
+                           (json_int_t)s->documents, "labels", (json_int_t)classes, "sha256",
+                           a->snapshot_sha256));
+    if (classes == listed)
+        return;
+    snprintf(text, sizeof text,
+             "%lld classes are too many for snapshot.json: it does not list them",
+             (long long)classes);
+    lines_text(a, "warning", text);
+}
+
 static int get_data(struct attempt *a, struct err *e)
 {
     char folder[TRAINER_PATH_MAX + 16];
@@ -199,9 +216,7 @@ static int get_data(struct attempt *a, struct err *e)
         return rc;
     brought = rc;
     FAILPOINT("attempt.snapshot");
-    lines_add(a, json_pack("{s:s, s:I, s:I, s:s}", "event", "snapshot", "documents",
-                           (json_int_t)a->snapshot.documents, "labels",
-                           (json_int_t)a->snapshot.label_count, "sha256", a->snapshot_sha256));
+    say_snapshot(a);
     attempt_phase(a, PHASE_FETCHING);
     if ((!brought && (rc = snapshot_fetch(&s, &a->snapshot, e)) < 0) ||
         (rc = fetch_backbone(a, e)) < 0)

@@ -12,8 +12,6 @@
 #include "schemas/segment.h"
 #include "trainer/trainer_int.h"
 
-#define LABELS_MAX 65536 /* of a snapshot record */
-
 /* An object of the dataset: a segment, or the base of a chain. */
 struct found {
     struct segment_name name;
@@ -409,6 +407,18 @@ static int take_chains(struct taking *k, const struct chains *c, struct err *e)
     return 0;
 }
 
+/* Where it would be larger than a record may be, its classes give way: nothing depends on them. */
+static int write_it(struct snapshot *out, struct buf *b, struct err *e)
+{
+    int rc = snapshot_write(out, RECORD_JSON, b, e);
+
+    if (rc != ERR_LIMIT || out->label_count == 0)
+        return rc;
+    out->label_count = 0;
+    buf_reset(b);
+    return snapshot_write(out, RECORD_JSON, b, e);
+}
+
 static int create(struct taking *k, char sha256[SHA256_HEX], struct err *e)
 {
     struct trainer *t = k->s->t;
@@ -421,10 +431,10 @@ static int create(struct taking *k, char sha256[SHA256_HEX], struct err *e)
     clock_nonce(t->p.clock, nonce);
     k->out->nonce = arena_strndup(k->s->arena, nonce, strlen(nonce));
     k->out->created_ms = clock_wall_ms(t->p.clock);
-    buf_init(&b, TRAINER_JSON_MAX);
+    buf_init(&b, RECORD_BYTES_MAX);
     if (!k->out->nonce)
         rc = err_set(e, ERR_NOMEM, "a snapshot");
-    if (rc == 0 && (rc = snapshot_write(k->out, RECORD_JSON, &b, e)) == 0) {
+    if (rc == 0 && (rc = write_it(k->out, &b, e)) == 0) {
         sha256_of(b.data, b.len, sha256);
         rc = blob_create(t->p.blob, key, b.data, b.len, e);
     }
@@ -448,10 +458,9 @@ int snapshot_take(const struct snapshot_task *s, struct snapshot *out, char sha2
     out->documents = out->tombstones = out->rejected = 0;
     buf_init(&k.bytes, SEGMENT_BYTES_MAX);
     if ((rc = chains_list(s, &c, e)) == 0 && (rc = take_chains(&k, &c, e)) == 0) {
-        if (k.label_count <= LABELS_MAX) {
-            out->labels = arena_dup(s->arena, k.labels, k.label_count * sizeof *k.labels);
-            out->label_count = out->labels ? k.label_count : 0;
-        }
+        out->classes = (int64_t)k.label_count;
+        out->labels = arena_dup(s->arena, k.labels, k.label_count * sizeof *k.labels);
+        out->label_count = out->labels ? k.label_count : 0;
         rc = create(&k, sha256, e);
     }
     chains_release(&c);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schemas/snapshot.h"
 #include "trainer/job.h"
 
 #define MINUTE 60000
@@ -306,6 +307,77 @@ static void crashes_end_the_run(void **state)
     node_stop(&n[0]);
     node_stop(&n[1]);
     world_close(&w);
+}
+
+static int find_warning(void *arg, const char *key, uint64_t size)
+{
+    struct world *w = ((void **)arg)[0];
+    int *seen = ((void **)arg)[1];
+    struct err e = ERR_INIT;
+    struct buf b;
+
+    buf_init(&b, size + 1);
+    assert_int_equal(blob_get(w->blob, key, &b, &e), 0);
+    *seen += strstr(b.data, "classes are too many for snapshot.json") != NULL;
+    buf_release(&b);
+    return 0;
+}
+
+/* How many classes the snapshot lists. Its run's log says so when it lists none. */
+static size_t classes_listed(struct world *w, int64_t classes)
+{
+    struct snapshot s;
+    struct err e = ERR_INIT;
+    struct arena a;
+    struct buf b;
+    size_t listed;
+    int warnings = 0;
+    void *arg[] = {w, &warnings};
+
+    buf_init(&b, 64 << 20);
+    arena_init(&a, (size_t)512 << 20);
+    assert_int_equal(blob_get(w->blob, "owners/acme/runs/r1/snapshot.json", &b, &e), 0);
+    if (snapshot_read(&a, b.data, b.len, RECORD_SNIFF, &s, &e) < 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(s.classes, classes);
+    assert_int_equal(s.documents, classes);
+    listed = s.label_count;
+    arena_release(&a);
+    buf_release(&b);
+    assert_int_equal(
+        blob_list(w->blob, "owners/acme/runs/r1/attempts/1/logs/", NULL, find_warning, arg, &e), 0);
+    assert_int_equal(warnings, listed == 0);
+    return listed;
+}
+
+/* A snapshot lists its classes unless they are too many, or too long for a record. Whichever: a
+ * second attempt reads it. */
+static void many_classes(void **state)
+{
+    static const struct {
+        int classes, label_bytes, segment_docs;
+        bool listed;
+    } cases[] = {{65536, 0, 40000, true}, {65537, 0, 40000, false}, {34000, 1000, 4000, false}};
+    struct world w;
+    struct node n;
+    size_t i;
+
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        world_open(&w, 36);
+        w.script = PLAY_CRASH_ONCE;
+        w.classes = cases[i].classes;
+        w.label_bytes = cases[i].label_bytes;
+        w.segment_docs = cases[i].segment_docs;
+        world_documents(&w, w.classes, w.classes);
+        world_job(&w, "r1", "");
+        node_start(&n, &w, "a", 0);
+        assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+        world_check_finished(&w, "r1");
+        assert_int_equal(w.children, 2);
+        assert_int_equal(classes_listed(&w, w.classes), cases[i].listed ? w.classes : 0);
+        node_stop(&n);
+        world_close(&w);
+    }
 }
 
 static void refusal_is_final(void **state)
@@ -747,6 +819,7 @@ int main(void)
         cmocka_unit_test(cancel_of_nothing),
         cmocka_unit_test(crash_is_retried),
         cmocka_unit_test(crashes_end_the_run),
+        cmocka_unit_test(many_classes),
         cmocka_unit_test(refusal_is_final),
         cmocka_unit_test(links_do_not_leave_the_folder),
         cmocka_unit_test(garbage_is_passed_over),

@@ -179,6 +179,8 @@ static void begin(struct world *w)
     log_sink(no_line, NULL);
     w->steps = 10;
     w->step_ms = 500;
+    w->segment_docs = 4;
+    w->classes = 3;
     w->wait_ms = 60000;
 }
 
@@ -262,7 +264,7 @@ static void put_segment(struct world *w, int first, int next)
     struct segment_name name = {
         .owner = OWNER, .dataset = DATASET, .incarnation = w->incarnation, .first = first};
     struct segment_writer *writer = NULL;
-    char key[KEY_MAX], id[32], value[128], sha256[SHA256_HEX];
+    char key[KEY_MAX], id[32], value[DOCUMENT_LABEL_MAX + 128], sha256[SHA256_HEX];
     struct err e = ERR_INIT;
     struct arena a;
     struct buf b;
@@ -276,8 +278,10 @@ static void put_segment(struct world *w, int first, int next)
         struct document d;
 
         m.key_len = (size_t)snprintf(id, sizeof id, "d%d", i);
-        m.value_len = (size_t)snprintf(value, sizeof value,
-                                       "{\"text\":\"text %d\",\"label\":\"l%d\"}", i, i % 3);
+        m.value_len =
+            (size_t)snprintf(value, sizeof value, "{\"text\":\"text %d\",\"label\":\"l%0*d\"}", i,
+                             w->label_bytes, i % w->classes);
+        arena_reset(&a);
         ok(document_admit(&m, OWNER, &a, &kind, &d, &e), &e);
         ok(segment_writer_add(writer, i, 1000 + i, &m, kind, &d, &e), &e);
     }
@@ -300,7 +304,7 @@ void world_documents(struct world *w, int docs, int ingested)
     for (; high < docs; high++)
         send(w, "tripline.docs." OWNER "." DATASET, "k", "{}");
     while (at < ingested) {
-        int next = at + 4 < ingested ? at + 4 : ingested;
+        int next = at + w->segment_docs < ingested ? at + w->segment_docs : ingested;
         struct segment_name name = {
             .owner = OWNER, .dataset = DATASET, .incarnation = w->incarnation, .first = at};
         char key[KEY_MAX];

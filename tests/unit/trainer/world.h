@@ -52,6 +52,9 @@ struct world {
     int64_t wait_ms;      /* for ingest; 60000 */
     int64_t checkpoints;  /* that stay; 2 */
     uint64_t incarnation; /* of segments that are put */
+    int segment_docs;     /* 4 */
+    int classes;          /* of the documents; 3 */
+    int label_bytes;      /* at least */
 };
 
 /* One trainer with its faults. */
