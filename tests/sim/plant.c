@@ -16,6 +16,7 @@ const char *const plant_names[] = {
     "ingest.overwrites",         /* segments are put, not created */
     "ingest.lost-is-won",        /* who loses a create goes on as if it had won */
     "ingest.missing-silent",     /* what Kafka no longer has is passed over */
+    "ingest.missing-early",      /* a gap is stated up to what Kafka still has */
     "ingest.copies-later",       /* a segment is created before the copies of its rejections */
     "ingest.recreated-unseen",   /* the chain's last record is not compared */
     "ingest.passes-over",        /* what could not be taken is left out */

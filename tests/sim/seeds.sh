@@ -40,6 +40,7 @@ if [ "$slice" -gt 0 ]; then
 fi
 must_find ingest.commits-first 20
 must_find ingest.overwrites 20
+must_find ingest.missing-early 20
 must_find ingest.copies-later 20
 must_find ingest.chain-not-reread 20
 must_find intake.commits-first 40
