@@ -68,7 +68,7 @@ static struct arena_block *grow(struct arena *a, size_t size)
     return b;
 }
 
-void *arena_alloc(struct arena *a, size_t size)
+static void *take(struct arena *a, size_t size)
 {
     struct arena_block *b = a->last;
     void *p;
@@ -85,7 +85,14 @@ void *arena_alloc(struct arena *a, size_t size)
     p = (char *)b + HEADER + b->used;
     b->used += size;
     a->used += size;
-    return memset(p, 0, size);
+    return p;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+    void *p = take(a, size);
+
+    return p ? memset(p, 0, size) : NULL;
 }
 
 void *arena_array(struct arena *a, size_t count, size_t size)
@@ -97,10 +104,13 @@ void *arena_array(struct arena *a, size_t count, size_t size)
 
 void *arena_dup(struct arena *a, const void *bytes, size_t len)
 {
-    char *p = len < SIZE_MAX ? arena_alloc(a, len + 1) : NULL;
+    char *p = len < SIZE_MAX ? take(a, len + 1) : NULL;
 
-    if (p && len)
+    if (!p)
+        return NULL;
+    if (len)
         memcpy(p, bytes, len);
+    p[len] = '\0';
     return p;
 }
 
