@@ -383,7 +383,8 @@ static void wake(struct kafka_consumer *c, const rd_kafka_message_t *m)
 int kafka_poll(struct bus_consumer *bc, int timeout_ms, struct bus_message **out, struct err *e)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)bc;
-    int64_t until = kafka_now(c->h.bus) + timeout_ms;
+    /* who only takes what is there needs no clock */
+    int64_t until = timeout_ms > 0 ? kafka_now(c->h.bus) + timeout_ms : 0;
     int64_t left = timeout_ms;
     rd_kafka_message_t *m;
     int rc;
@@ -403,7 +404,7 @@ int kafka_poll(struct bus_consumer *bc, int timeout_ms, struct bus_message **out
             rc = trouble(c, e);
         if (rc != 0)
             return rc;
-        left = until - kafka_now(c->h.bus);
+        left = timeout_ms > 0 ? until - kafka_now(c->h.bus) : 0;
     } while (left > 0);
     return 0;
 }
