@@ -71,19 +71,16 @@ static int check_points(const struct record_rows *points, struct err *e)
     return err_set(e, ERR_FORMAT, "points: rows of %zu numbers, expected 3 or 6", points->cols);
 }
 
-/* The names of those that are there, "text, image"; their number comes back. */
-static int name_contents(const char *const *names, const bool *there, size_t n, char *out,
-                         size_t size)
+/* The names of those that are there: "text, image". */
+static void name_contents(const char *const *names, const bool *there, size_t n, char *out,
+                          size_t size)
 {
     size_t used = 0, i;
-    int count = 0;
 
     out[0] = 0;
     for (i = 0; i < n; i++)
         if (there[i] && used < size)
-            used +=
-                (size_t)snprintf(out + used, size - used, "%s%s", count++ ? ", " : "", names[i]);
-    return count;
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", names[i]);
 }
 
 static const char *const content_names[] = {"none",   "text", "image", "tensor",
@@ -91,14 +88,17 @@ static const char *const content_names[] = {"none",   "text", "image", "tensor",
 
 static int check_one(const bool there[6], size_t n, struct err *e)
 {
+    size_t count = 0, i;
     char list[80];
-    int count = name_contents(content_names + 1, there, n, list, sizeof list);
 
+    for (i = 0; i < n; i++)
+        count += there[i];
     if (count == 1)
         return 0;
     if (count == 0)
         return err_set(e, ERR_FORMAT, "content: missing: one of text, image, tensor, points, uri%s",
                        n == 6 ? ", parts" : "");
+    name_contents(content_names + 1, there, n, list, sizeof list);
     return err_set(e, ERR_FORMAT, "content: exactly one is allowed, got %s", list);
 }
 

@@ -471,6 +471,11 @@ void record_init(const struct record *r, void *out)
     }
 }
 
+static bool is_named(const char *name, const char *text, size_t len)
+{
+    return name[0] == text[0] && !strncmp(name, text, len) && !name[len];
+}
+
 const struct record_field *record_find(const struct record *r, const char *name, size_t len)
 {
     size_t i;
@@ -478,8 +483,7 @@ const struct record_field *record_find(const struct record *r, const char *name,
     for (i = 0; i < r->field_count; i++) {
         const struct record_field *f = &r->fields[i];
 
-        if ((strlen(f->name) == len && !memcmp(f->name, name, len)) ||
-            (f->alias && strlen(f->alias) == len && !memcmp(f->alias, name, len)))
+        if (is_named(f->name, name, len) || (f->alias && is_named(f->alias, name, len)))
             return f;
     }
     return NULL;
@@ -539,9 +543,9 @@ int decode_record(struct decode *d, const struct record *r, const msgpack_object
     size_t i;
     int rc;
 
+    record_init(r, out);
     if (v->type != MSGPACK_OBJECT_MAP)
         return unexpected(d, "an object", v);
-    record_init(r, out);
     for (i = 0; i < v->via.map.size; i++) {
         const msgpack_object_kv *kv = &v->via.map.ptr[i];
         const struct record_field *f = record_find(r, kv->key.via.str.ptr, kv->key.via.str.size);
@@ -593,18 +597,25 @@ static int sniff(const void *bytes, size_t n, enum record_format *format, struct
     return 0;
 }
 
+static int read_tree(struct decode *d, msgpack_object *tree)
+{
+    int rc;
+
+    if (d->format == RECORD_SNIFF && (rc = sniff(d->bytes, d->n, &d->format, d->e)) < 0)
+        return rc;
+    return d->format == RECORD_JSON ? tree_of_json(d->a, d->bytes, d->n, tree, d->e)
+                                    : tree_of_msgpack(d->a, d->bytes, d->n, tree, d->e);
+}
+
 int record_read(const struct record *r, struct arena *a, const void *bytes, size_t n,
                 enum record_format format, void *out, struct err *e)
 {
-    struct decode d = {.a = a, .e = e, .bytes = bytes, .n = n};
+    struct decode d = {.a = a, .e = e, .format = format, .bytes = bytes, .n = n};
     msgpack_object tree;
-    int rc;
+    int rc = read_tree(&d, &tree);
 
+    if (rc == 0)
+        return decode_record(&d, r, &tree, out);
     record_init(r, out);
-    if (format == RECORD_SNIFF && (rc = sniff(bytes, n, &format, e)) < 0)
-        return rc;
-    d.format = format;
-    rc = format == RECORD_JSON ? tree_of_json(a, bytes, n, &tree, e)
-                               : tree_of_msgpack(a, bytes, n, &tree, e);
-    return rc < 0 ? rc : decode_record(&d, r, &tree, out);
+    return rc;
 }

@@ -168,14 +168,14 @@ static int read_string(struct reader *r, msgpack_object *out)
     if (i >= n || (wide && text_utf8_valid(s, i) != i))
         return NOT_TAKEN;
     r->at += i + 2;
-    if (!(text = arena_alloc(r->a, i + 1)))
+    if (!(text = arena_strndup(r->a, s, i)))
         return ERR_NOMEM;
     len = i;
-    if (!escaped)
-        memcpy(text, s, i);
-    else if (!unescape(s, i, text, &len))
-        return NOT_TAKEN;
-    text[len] = '\0';
+    if (escaped) {
+        if (!unescape(s, i, text, &len))
+            return NOT_TAKEN;
+        text[len] = '\0';
+    }
     out->type = MSGPACK_OBJECT_STR;
     out->via.str.size = (uint32_t)len; /* texts are at most RECORD_BYTES_MAX */
     out->via.str.ptr = text;

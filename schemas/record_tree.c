@@ -51,14 +51,30 @@ static int by_name(const void *a, const void *b)
     return c ? c : ((*x)->size > (*y)->size) - ((*x)->size < (*y)->size);
 }
 
+enum { FEW = 8 };
+
+/* Each with each: of a few names most differ in length. */
+static bool all_differ(const msgpack_object *map)
+{
+    const msgpack_object_kv *kv = map->via.map.ptr;
+    size_t n = map->via.map.size, i, k;
+
+    for (i = 1; i < n; i++)
+        for (k = 0; k < i; k++)
+            if (kv[i].key.via.str.size == kv[k].key.via.str.size &&
+                !memcmp(kv[i].key.via.str.ptr, kv[k].key.via.str.ptr, kv[i].key.via.str.size))
+                return false;
+    return true;
+}
+
 int tree_check_names(struct arena *a, const msgpack_object *map, const char **twice)
 {
-    const msgpack_object_str *few[8], **names = few;
+    const msgpack_object_str *few[FEW], **names = few;
     size_t n = map->via.map.size, i;
 
-    if (n < 2)
+    if (n <= FEW && all_differ(map))
         return 0;
-    if (n > sizeof few / sizeof few[0] && !(names = arena_array(a, n, sizeof *names)))
+    if (n > FEW && !(names = arena_array(a, n, sizeof *names)))
         return ERR_NOMEM;
     for (i = 0; i < n; i++)
         names[i] = &map->via.map.ptr[i].key.via.str;

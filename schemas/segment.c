@@ -79,6 +79,8 @@ int segment_label_compare(const struct record_label *a, const struct record_labe
 /* --- the writer
  * ----------------------------------------------------------------------------------- */
 
+enum { RECENT = 256 };
+
 struct segment_writer {
     struct segment_name name;
     char nonce[65];
@@ -90,8 +92,9 @@ struct segment_writer {
     struct sha256 *content;
     ZSTD_CCtx *zip;
     int level;
-    struct arena arena; /* labels, ranges */
-    void *labels;       /* tree of struct label_count: tsearch */
+    struct arena arena;                 /* labels, ranges */
+    void *labels;                       /* tree of struct label_count: tsearch */
+    struct label_count *recent[RECENT]; /* of the tree, by label_slot: most need no search */
     size_t label_count, label_bytes;
     struct offset_range *missing; /* SEGMENT_MISSING_MAX, on first use */
     size_t missing_count;
@@ -213,16 +216,35 @@ static int by_label(const void *a, const void *b)
                                  &((const struct label_count *)b)->label);
 }
 
+/* FNV-1a. Labels that share a slot take it in turn and are searched for in the tree. */
+static size_t label_slot(const struct record_label *label)
+{
+    uint32_t h = 2166136261u;
+    const char *s;
+
+    if (!label->text)
+        return (size_t)label->number % RECENT;
+    for (s = label->text; *s; s++)
+        h = (h ^ (unsigned char)*s) * 16777619u;
+    return (h ^ h >> 16) % RECENT;
+}
+
 static int count_label(struct segment_writer *w, const struct record_label *label, struct err *e)
 {
     const struct label_count probe = {.label = *label};
-    struct label_count **found, *own;
+    struct label_count **found, **recent, *own;
 
     if (!label->text && label->number == RECORD_NO_INT)
         return 0;
+    recent = &w->recent[label_slot(label)];
+    if (*recent && by_label(*recent, &probe) == 0) {
+        (*recent)->count++;
+        return 0;
+    }
     found = tfind(&probe, &w->labels, by_label);
     if (found) {
         (*found)->count++;
+        *recent = *found;
         return 0;
     }
     if (w->label_count == SEGMENT_LABELS_MAX)
@@ -235,6 +257,7 @@ static int count_label(struct segment_writer *w, const struct record_label *labe
     if (!own || (label->text && !own->label.text) || !tsearch(own, &w->labels, by_label))
         return err_set(e, ERR_NOMEM, "segment: classes");
     own->count = 1;
+    *recent = own;
     w->label_count++;
     w->label_bytes += label->text ? strlen(label->text) : 20;
     return 0;
@@ -249,64 +272,82 @@ struct parts {
     const char *id, *label; /* or code, reason; NULL: none */
 };
 
-static void put_text(struct buf *b, const char *text)
+static size_t text_size(const char *text)
 {
-    if (text)
-        buf_add(b, text, strlen(text) + 1);
+    return text ? strlen(text) + 1 : 0;
 }
 
-static void put_headers(struct buf *b, const struct document_message *m)
+static size_t headers_size(const struct document_message *m)
+{
+    size_t n = 0, i;
+
+    for (i = 0; i < m->header_count; i++)
+        n += 8 + strlen(m->headers[i].name) + 1 + m->headers[i].value_len;
+    return n;
+}
+
+static char *put_bytes(char *to, const void *bytes, size_t n)
+{
+    if (n)
+        memcpy(to, bytes, n);
+    return to + n;
+}
+
+static char *put_headers(char *to, const struct document_message *m)
 {
     size_t i;
 
     for (i = 0; i < m->header_count; i++) {
         const struct document_header *h = &m->headers[i];
+        size_t len = strlen(h->name);
 
-        buf_u32(b, (uint32_t)strlen(h->name));
-        buf_u32(b, h->value ? (uint32_t)h->value_len : SEGMENT_NO_VALUE);
-        put_text(b, h->name);
+        put_u32(to, (uint32_t)len);
+        put_u32(to + 4, h->value ? (uint32_t)h->value_len : SEGMENT_NO_VALUE);
+        to = put_bytes(to + 8, h->name, len + 1);
         if (h->value)
-            buf_add(b, h->value, h->value_len);
+            to = put_bytes(to, h->value, h->value_len);
     }
+    return to;
 }
 
-static void put_fixed(struct buf *b, const struct parts *p, const struct document_message *m)
+static char *put_fixed(char *to, const struct parts *p, const struct document_message *m, size_t id,
+                       size_t label)
 {
     unsigned flags = p->flags | (m->key ? FLAG_KEY : 0u) | (m->value ? FLAG_VALUE : 0u);
-    char *to = buf_reserve(b, SEGMENT_RECORD);
 
-    if (!to)
-        return;
     put_u32(to, (uint32_t)p->kind | flags << 8 | (uint32_t)m->header_count << 16);
     put_u64(to + 4, (uint64_t)p->offset);
     put_u64(to + 12, (uint64_t)p->timestamp_ms);
     put_u32(to + 20, m->key ? (uint32_t)m->key_len : 0);
     put_u32(to + 24, m->value ? (uint32_t)m->value_len : 0);
-    put_u32(to + 28, p->id ? (uint32_t)strlen(p->id) + 1 : 0);
-    put_u32(to + 32, p->label ? (uint32_t)strlen(p->label) + 1 : 0);
+    put_u32(to + 28, (uint32_t)id);
+    put_u32(to + 32, (uint32_t)label);
     put_u64(to + 36, (uint64_t)p->number);
-    b->len += SEGMENT_RECORD;
+    return to + SEGMENT_RECORD;
 }
 
 static int put_record(struct segment_writer *w, const struct parts *p, struct err *e)
 {
     static const struct document_message nothing;
     const struct document_message *m = p->m ? p->m : &nothing;
+    size_t key = m->key ? m->key_len : 0, value = m->value ? m->value_len : 0;
+    size_t id = text_size(p->id), label = text_size(p->label);
     struct buf *b = &w->block;
+    char *to = buf_reserve(b, SEGMENT_RECORD + key + value + id + label + headers_size(m));
 
-    put_fixed(b, p, m);
-    if (m->key)
-        buf_add(b, m->key, m->key_len);
-    if (m->value)
-        buf_add(b, m->value, m->value_len);
-    put_text(b, p->id);
-    put_text(b, p->label);
-    put_headers(b, m);
+    if (!to)
+        return buf_check(b, "segment block", e);
+    to = put_fixed(to, p, m, id, label);
+    to = put_bytes(to, m->key, key);
+    to = put_bytes(to, m->value, value);
+    to = put_bytes(to, p->id, id);
+    to = put_bytes(to, p->label, label);
+    to = put_headers(to, m);
+    *to = '\0';
+    b->len = (size_t)(to - b->data);
     w->block_records++;
     w->next = p->offset + 1;
-    if (b->len >= SEGMENT_BLOCK_BYTES || b->failed)
-        return b->failed ? buf_check(b, "segment block", e) : close_block(w, e);
-    return 0;
+    return b->len >= SEGMENT_BLOCK_BYTES ? close_block(w, e) : 0;
 }
 
 /* What can't be kept: the caller rejects such a message. */
