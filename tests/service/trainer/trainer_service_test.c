@@ -19,6 +19,7 @@
 #include "platform/board/board.h"
 #include "platform/bus/bus.h"
 #include "platform/clock/clock.h"
+#include "platform/json/json.h"
 #include "schemas/keys.h"
 #include "schemas/run.h"
 #include "schemas/segment.h"
@@ -32,7 +33,7 @@
             fail_msg("%s: %s (%s)", #call, err_name(ok_rc), e.text);                               \
     } while (0)
 
-enum { DOCS = 96, PATIENCE_MS = 90000 };
+enum { DOCS = 96, PATIENCE_MS = 90000, CHECKPOINT_STEPS = 100 };
 
 static struct {
     struct clock *clock;
@@ -208,7 +209,8 @@ static int tear_down(void **state)
 /* ---- programs ---------------------------------------------------------------------------------
  */
 
-static pid_t launch(const char *name, const char *more)
+/* `more`: one argument; `setting`: one of --set. Either may be NULL. */
+static pid_t launch_with(const char *name, const char *more, const char *setting)
 {
     char prefix[80], work[160], log[160];
     pid_t pid;
@@ -224,11 +226,16 @@ static pid_t launch(const char *name, const char *more)
         execl(TRAINER, TRAINER, "--set", prefix, "--set", work, "--set", "trainer.lease=2s",
               "--set", "trainer.heartbeat=300ms", "--set", "trainer.poll=200ms", "--set",
               "trainer.sweep=3s", "--set", "trainer.log_delay=300ms", "--set", "trainer.threads=1",
-              "--set", "http.address=127.0.0.1:0", more, (char *)NULL);
+              "--set", "http.address=127.0.0.1:0", setting ? "--set" : more, setting, (char *)NULL);
         _exit(127);
     }
     assert_true(pid > 0);
     return pid;
+}
+
+static pid_t launch(const char *name, const char *more)
+{
+    return launch_with(name, more, NULL);
 }
 
 static int end_of(pid_t pid)
@@ -294,8 +301,8 @@ static void send_job(const char *run, const char *dataset, int epochs)
         text, sizeof text,
         "{\"run\":\"%s\",\"dataset\":\"%s\",\"model\":\"search\",\"backbone\":\"tiny\","
         "\"parameters\":{\"epochs\":%d,\"batch_classes\":4,\"items_per_class\":4,\"max_length\":16,"
-        "\"checkpoint_steps\":100,\"learning_rate\":0.001}}",
-        run, dataset, epochs);
+        "\"checkpoint_steps\":%d,\"learning_rate\":0.001}}",
+        run, dataset, epochs, CHECKPOINT_STEPS);
     ok(bus_send(t.producer, &m, NULL, &e));
     ok(bus_flush(t.producer, 30000, &e));
 }
@@ -439,6 +446,82 @@ static void drain_hands_over(void **state)
     assert_int_equal(end_of(b), 0);
 }
 
+struct saved {
+    int64_t steps[256], last;
+    int count;
+};
+
+static void note_line(struct saved *s, const char *line, size_t n)
+{
+    const char *event;
+    json_t *v;
+
+    if (n == 0)
+        return;
+    ok(json_parse(line, n, NULL, &v, &e));
+    event = json_string_value(json_object_get(v, "event"));
+    if (event && strcmp(event, "checkpoint") == 0 && s->count < 256)
+        s->steps[s->count++] = json_integer_value(json_object_get(v, "step"));
+    if (event && strcmp(event, "done") == 0)
+        s->last = json_integer_value(json_object_get(v, "steps"));
+    json_decref(v);
+}
+
+static int read_log(void *arg, const char *key, uint64_t size)
+{
+    const char *at, *end;
+    struct buf b;
+
+    buf_init(&b, size + 1);
+    ok(blob_get(t.blob, key, &b, &e));
+    for (at = b.data; (end = strchr(at, '\n')); at = end + 1)
+        note_line(arg, at, (size_t)(end - at));
+    buf_release(&b);
+    return 0;
+}
+
+/* Checkpoints of the first attempt in S3, as its log has them, that the job's steps do not explain.
+ */
+static int by_time(const char *run)
+{
+    struct saved s = {.last = 0};
+    char prefix[KEY_MAX];
+    int i, n = 0;
+
+    ok(key_attempt_prefix(t.owner, run, 1, prefix, &e));
+    strncat(prefix, "logs/", sizeof prefix - strlen(prefix) - 1);
+    ok(blob_list(t.blob, prefix, NULL, read_log, &s, &e));
+    assert_true(s.last > 0);
+    for (i = 0; i < s.count; i++)
+        n += s.steps[i] % CHECKPOINT_STEPS != 0 && s.steps[i] != s.last;
+    return n;
+}
+
+/* The setting reaches the training process. */
+static void checkpoints_by_time(void **state)
+{
+    static const struct {
+        const char *run, *setting;
+        bool more;
+    } cases[] = {{"often", "trainer.checkpoint=1ms", true},
+                 {"hourly", "trainer.checkpoint=1h", false},
+                 {"never", "trainer.checkpoint=0s", false}};
+    char sha256[SHA256_HEX];
+    struct run_end end;
+    size_t i;
+    pid_t a;
+
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        a = launch_with(cases[i].run, NULL, cases[i].setting);
+        send_job(cases[i].run, "news", 120);
+        model_hash(cases[i].run, sha256, &end);
+        kill(a, SIGTERM);
+        assert_int_equal(end_of(a), 0);
+        assert_int_equal(end.attempt, 1);
+        assert_int_equal(by_time(cases[i].run) > 0, cases[i].more);
+    }
+}
+
 static void bad_data_fails_at_once(void **state)
 {
     pid_t a = launch("e", NULL);
@@ -489,6 +572,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed_runs_end_in_the_same_bytes),
         cmocka_unit_test(drain_hands_over),
+        cmocka_unit_test(checkpoints_by_time),
         cmocka_unit_test(bad_data_fails_at_once),
         cmocka_unit_test(one_folder_one_process),
         cmocka_unit_test(check_names_the_guards),
