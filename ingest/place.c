@@ -131,7 +131,7 @@ static int compare_oldest(struct ingest *in, struct part *p, int64_t upto, struc
     rc = 0;
     if (m->offset < p->chain.next)
         rc = compare_chain(in, p, m, look, e);
-    else
+    else if (!DEFECT("ingest.chain-alone"))
         compare_open(p, m, upto, look);
     bus_read_free(in->p.bus, m);
     return rc;
@@ -153,7 +153,9 @@ static int compare(struct ingest *in, struct part *p, int64_t upto, struct topic
         look->offset = m->offset;
     } else if (m && m->offset < p->chain.next) {
         rc = compare_chain(in, p, m, look, e);
-    } else {
+    } else if (DEFECT("ingest.absent-is-new")) {
+        look->is = TOPIC_NEW;
+    } else if (!DEFECT("ingest.last-record-only")) {
         rc = compare_oldest(in, p, upto, look, e);
     }
     if (m)
@@ -188,7 +190,7 @@ void place_watch(struct ingest *in, struct part *p)
     struct err ignored = ERR_INIT;
     struct topic_look look;
 
-    if (place_compare(in, p, p->next, &look, &ignored) < 0)
+    if (DEFECT("ingest.no-watch") || place_compare(in, p, p->next, &look, &ignored) < 0)
         return;
     if (look.is == TOPIC_NEW || look.is == TOPIC_SHORTER)
         part_later(in, p, PART_FIND, 0);
@@ -216,7 +218,8 @@ static int start(struct ingest *in, struct part *p, int64_t low, struct err *e)
 {
     int rc;
 
-    p->next = p->chain.next;
+    if (!DEFECT("ingest.loser-reads-on") || p->next < p->chain.next)
+        p->next = p->chain.next;
     p->missing = 0;
     if (low > p->next && (rc = note_missing(in, p, low, e)) < 0)
         return rc;
@@ -254,6 +257,8 @@ static int place(struct ingest *in, struct part *p, struct err *e)
     }
     if (DEFECT("ingest.missing-early") && low > p->chain.next && low + 1 < high)
         low++;
+    if (DEFECT("ingest.missing-too-much") && low > p->chain.next)
+        low = high;
     if (look.is != TOPIC_NEW)
         return start(in, p, low, e);
     snprintf(reason, sizeof reason,
