@@ -101,22 +101,35 @@ static int write_published(const struct release *r, struct buf *to, struct err *
     return run_done_write(&record, RECORD_JSON, to, e);
 }
 
+/* Planted: the key on `published` in a transaction of its own. */
+static int key_alone(struct part *p, const struct bus_message *published, struct err *e)
+{
+    int rc;
+
+    if ((rc = bus_begin(p->producer, e)) < 0 ||
+        (rc = bus_send(p->producer, published, NULL, e)) < 0)
+        return rc;
+    return bus_commit_transaction(p->producer, e);
+}
+
 /* The event, the key on `published`, the offset: all or nothing. */
 static int transact(struct publisher *pub, struct part *p, const struct bus_message *event,
                     const struct bus_message *published, int64_t next, struct err *e)
 {
+    bool alone = DEFECT("publish.key-outside") || DEFECT("publish.key-before");
     int rc;
 
+    if (DEFECT("publish.key-before") && (rc = key_alone(p, published, e)) < 0)
+        return rc;
     if ((rc = bus_begin(p->producer, e)) < 0 || (rc = bus_send(p->producer, event, NULL, e)) < 0 ||
-        (!DEFECT("publish.key-outside") && (rc = bus_send(p->producer, published, NULL, e)) < 0) ||
+        (!alone && (rc = bus_send(p->producer, published, NULL, e)) < 0) ||
         (rc = bus_send_offset(p->producer, pub->consumer, pub->done, p->partition, next, e)) < 0)
         return rc;
     FAILPOINT("publish.open");
     if ((rc = bus_commit_transaction(p->producer, e)) == 0)
         FAILPOINT("publish.committed");
-    if (rc == 0 && DEFECT("publish.key-outside") && (rc = bus_begin(p->producer, e)) == 0 &&
-        (rc = bus_send(p->producer, published, NULL, e)) == 0)
-        rc = bus_commit_transaction(p->producer, e);
+    if (rc == 0 && DEFECT("publish.key-outside"))
+        rc = key_alone(p, published, e);
     return rc;
 }
 
@@ -326,6 +339,8 @@ int announce_message(struct publisher *pub, struct part *p, struct bus_message *
         pass(pub, p, next, e);
         return 0;
     }
+    if (DEFECT("publish.marker-first"))
+        remove_marker(pub, &name);
     out = publish(pub, p, &name, next, &r, e);
     if (out == OUT_PARK)
         out = park(pub, p, &name, e);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/base/failpoint.h"
+
 int release_get(struct publisher *pub, const char *key, struct buf *to, struct err *e)
 {
     int rc = blob_get(pub->p.blob, key, to, e);
@@ -29,7 +31,7 @@ static int load_end(struct publisher *pub, struct release *r, struct buf *b, con
         return err_wrap(e, "%s", key);
     if (strcmp(r->end.owner, r->name.owner) || strcmp(r->end.run, r->name.run))
         return err_set(e, ERR_FORMAT, "%s speaks of %s/%s", key, r->end.owner, r->end.run);
-    if (r->end.state == JOB_FINISHED)
+    if (r->end.state == JOB_FINISHED || DEFECT("publish.done-believed"))
         return 1;
     *why = r->end.state == JOB_FAILED ? "it failed" : "it was cancelled";
     return 0;
@@ -48,6 +50,8 @@ static int load_manifest(struct publisher *pub, struct release *r, struct buf *b
         return rc;
     sha256(b->data, b->len, digest);
     sha256_hex(digest, hash);
+    if (DEFECT("publish.done-believed"))
+        r->end.manifest_sha256 = arena_strndup(&pub->arena, hash, strlen(hash));
     if (strcmp(hash, r->end.manifest_sha256))
         return err_set(e, ERR_FORMAT, "%s has the SHA-256 %s, end.json says %s", key, hash,
                        r->end.manifest_sha256);

@@ -202,6 +202,7 @@ static int take_over(struct publisher *pub, struct part *p, struct err *e)
         .message_timeout_ms = pub->o.message_timeout_ms ? pub->o.message_timeout_ms : 30000,
         .linger_ms = 1};
     int64_t low, high, early = 0;
+    bool kept;
     int rc;
 
     snprintf(name, sizeof name, "%d", (int)p->partition);
@@ -218,11 +219,15 @@ static int take_over(struct publisher *pub, struct part *p, struct err *e)
     if (p->next < low || p->next > high) /* none yet; retention; a new topic: sweeps repeat */
         p->next = low;
     FAILPOINT("publish.fenced");
-    known_release(&p->known);
+    kept = DEFECT("publish.known-kept") && p->known.count;
+    if (!kept)
+        known_release(&p->known);
     known_release(&p->owners);
     rc = bus_watermarks(pub->p.bus, pub->published, p->partition, &p->loaded, &p->load_end, e);
     if (DEFECT("publish.reads-before-fence"))
         p->load_end = early;
+    if (kept || DEFECT("publish.published-unread"))
+        p->load_end = p->loaded;
     if (rc == 0)
         rc = bus_seek(pub->consumer, pub->published, p->partition, p->loaded, e);
     if (rc == 0)
