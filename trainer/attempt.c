@@ -237,7 +237,7 @@ static int read_history(struct attempt *a, struct job_attempts *history, struct 
 {
     int rc = job_attempts(a->t, &a->ref, history, e);
 
-    if (rc < 0 || history->highest <= a->n)
+    if (rc < 0 || history->highest <= a->n || DEFECT("attempt.counts-later"))
         return rc;
     atomic_store(&a->stopped, ERR_FENCED);
     return attempt_go_on(a, e);
@@ -255,9 +255,11 @@ static int await_the_living(struct attempt *a, struct err *e)
     struct job_attempts history;
     int rc;
 
+    if (DEFECT("attempt.gives-up"))
+        return err_set(e, ERR_LIMIT, "%llu attempts were made", (unsigned long long)a->n - 1);
     do {
         trainer_sleep(a->t, a->t->o.heartbeat_ms);
-        if ((rc = attempt_go_on(a, e)) < 0 || (rc = job_attempts(a->t, &a->ref, &history, e)) < 0)
+        if ((rc = attempt_go_on(a, e)) < 0 || (rc = read_history(a, &history, e)) < 0)
             return rc;
         if (history.count <= attempt_allowed(a)) { /* this one is among them */
             memcpy(a->resume, history.checkpoints, sizeof a->resume);
@@ -358,6 +360,8 @@ static enum attempt_outcome crashed(struct attempt *a, struct err *e)
     struct err late = ERR_INIT;
     int rc;
 
+    if (DEFECT("attempt.crash-released"))
+        release(a, e->text);
     atomic_store(&a->crashed, true);
     rc = read_history(a, &history, &late);
     metric_add(a->t->m.crashes, 1, NULL);

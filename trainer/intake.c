@@ -168,7 +168,8 @@ static int create_job(struct intake *in, const struct job_ref *r, struct job *jo
         return rc;
     job->accepted = accepted;
     if ((rc = key_open(r->owner, r->run, key, e)) < 0 ||
-        (!DEFECT("intake.no-marker") && (rc = blob_put(t->p.blob, key, "", 0, e)) < 0) ||
+        (!DEFECT("intake.no-marker") && !DEFECT("intake.marker-later") &&
+         (rc = blob_put(t->p.blob, key, "", 0, e)) < 0) ||
         (rc = key_run(r->owner, r->run, RUN_JOB, key, e)) < 0)
         return rc;
     FAILPOINT("intake.marked");
@@ -176,6 +177,8 @@ static int create_job(struct intake *in, const struct job_ref *r, struct job *jo
     if ((rc = job_write(job, RECORD_JSON, &b, e)) == 0)
         rc = job_change(t, r, JOB_CREATED, JOB_CREATED, key, &b, e);
     buf_release(&b);
+    if (DEFECT("intake.marker-later") && rc == 0 && (rc = key_open(r->owner, r->run, key, e)) == 0)
+        rc = blob_put(t->p.blob, key, "", 0, e);
     return rc;
 }
 

@@ -110,6 +110,7 @@ static int sweep_run(struct sweep *w, const struct job_ref *r, struct err *e)
     struct trainer *t = w->a->t;
     struct job_attempts history;
     struct run_end end;
+    char key[KEY_MAX];
     struct job job;
     bool known;
     int rc = job_load(t, r, &w->arena, &job, e);
@@ -120,6 +121,9 @@ static int sweep_run(struct sweep *w, const struct job_ref *r, struct err *e)
     rc = job_end_load(t, r, &w->arena, &end, e);
     if (rc == 0)
         return job_settle(w->a, r, known ? &job : NULL, &end, e);
+    if (rc == ERR_NOT_FOUND && !known && DEFECT("sweep.tidies") &&
+        key_open(r->owner, r->run, key, e) == 0)
+        (void)blob_remove(t->p.blob, key, e);
     if (rc != ERR_NOT_FOUND || !known) /* without a job an intake is about to write it */
         return rc == ERR_NOT_FOUND || rc == ERR_FORMAT ? 0 : rc;
     if ((rc = job_attempts(t, r, &history, e)) < 0)
