@@ -135,17 +135,28 @@ static void check_result(struct world *w, const struct user_run *r, const struct
     buf_release(&b);
 }
 
-/* What can be the matter although nothing of ours is wrong. */
-/* A dataset whose topic is gone for a while is none meanwhile. */
-static bool excused(const struct user_run *r, const char *reason)
+/* What a run may have that many attempts for, and does not end. */
+static bool used_up(const struct world *w, const struct user_run *r)
 {
-    static const char *const known[] = {"waited ", "within its limit", "killed by",
-                                        "has no document"};
+    struct err e = ERR_INIT;
+    char key[KEY_MAX];
+
+    world_must(key_run(r->owner, r->name, RUN_END, key, &e), &e);
+    return r->deaths >= r->max_attempts || node_troubled(w, r->begun, watch_created(w, key));
+}
+
+/* What can be the matter although nothing of ours is wrong. A dataset whose topic is gone for a
+ * while is none meanwhile. */
+static bool excused(const struct world *w, const struct user_run *r, const char *reason)
+{
+    static const char *const known[] = {"waited ", "within its limit", "has no document"};
     size_t i;
 
     for (i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strstr(reason, known[i]))
             return true;
+    if (strstr(reason, "killed by") || strstr(reason, "attempts were made"))
+        return used_up(w, r);
     return r->dataset->life_count > 1 && strstr(reason, "does not exist");
 }
 
@@ -158,8 +169,29 @@ static void check_state(struct world *w, const struct user_run *r, const struct 
                         job_state_names[end->state]);
     if (end->state == JOB_CANCELLED && !r->cancelled)
         world_violation(w, "%s/%s is CANCELLED, which nobody asked for", r->owner, r->name);
-    if (end->state == JOB_FAILED && !r->bad && !excused(r, reason))
+    if (end->state == JOB_FAILED && !r->bad && !excused(w, r, reason))
         world_violation(w, "%s/%s is FAILED: %s", r->owner, r->name, reason);
+    if (r->counted > r->max_attempts)
+        world_violation(w, "%s/%s: %d trainings died, %d attempts are allowed", r->owner, r->name,
+                        r->counted, r->max_attempts);
+}
+
+/* The board may have forgotten it, or be behind; an end that it tells is the one that won. */
+static void check_status(struct world *w, const struct user_run *r, const struct run_end *end)
+{
+    struct err e = ERR_INIT;
+    char key[KEY_MAX];
+    struct buf b;
+    int state;
+
+    buf_init(&b, 64);
+    world_must(key_board(&w->keys, BOARD_STATUS, r->owner, r->name, key, &e), &e);
+    if (board_get(w->board, key, "state", &b, &e) == 0)
+        for (state = JOB_STARTED + 1; state < JOB_STATES; state++)
+            if (state != end->state && !strcmp(b.data, job_state_names[state]))
+                world_violation(w, "the status of %s/%s is %s, its end %s", r->owner, r->name,
+                                b.data, job_state_names[end->state]);
+    buf_release(&b);
 }
 
 static void check_events(struct world *w, const struct user_run *r, const struct run_end *end,
@@ -199,6 +231,7 @@ static void check_run(struct world *w, const struct user_run *r, const struct ev
     } else {
         world_must(run_end_read(&a, b.data, b.len, RECORD_SNIFF, &end, &e), &e);
         check_state(w, r, &end);
+        check_status(w, r, &end);
         check_events(w, r, &end, events);
         if (end.state == JOB_FINISHED)
             check_result(w, r, &end, &a);

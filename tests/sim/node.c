@@ -99,6 +99,40 @@ static void bound(struct node *n)
     node_die(n);
 }
 
+/* --- what may use up an attempt: nothing that befalls Redis alone, no answer that comes twice ---
+ */
+
+static void trouble(struct world *w)
+{
+    if (w->trouble_count && w->troubles[w->trouble_count - 1] == w->moment)
+        return;
+    if (w->trouble_count == w->trouble_cap) {
+        w->trouble_cap = w->trouble_cap ? w->trouble_cap * 2 : 64;
+        if (!(w->troubles = realloc(w->troubles, w->trouble_cap * sizeof *w->troubles)))
+            abort();
+    }
+    w->troubles[w->trouble_count++] = w->moment;
+}
+
+bool node_troubled(const struct world *w, uint64_t from, uint64_t to)
+{
+    size_t i;
+
+    for (i = 0; i < w->trouble_count && w->troubles[i] < from; i++)
+        ;
+    return i < w->trouble_count && w->troubles[i] < to;
+}
+
+static void note_trouble(struct node *n, enum server s, enum fault f)
+{
+    const unsigned process = 1u << FAULT_PAUSE | 1u << FAULT_CRASH_BEFORE | 1u << FAULT_CRASH_AFTER;
+    const unsigned store =
+        1u << FAULT_SLOW | 1u << FAULT_FAIL | 1u << FAULT_LOST | 1u << FAULT_LATE | 1u << FAULT_CUT;
+
+    if (n->seat->service == TRAINER && (process | (s == SERVER_BLOB ? store : 0)) >> f & 1)
+        trouble(n->w);
+}
+
 static int no_answer(struct err *e, const char *why)
 {
     return err_set(e, ERR_PEER, "%s", why);
@@ -147,19 +181,24 @@ int node_enter(struct node *n, enum server s, const char *call, const char *what
         return no_answer(e, "dead");
     *f = befalls(n, call, what, can);
     befallen(n, s, *f);
+    note_trouble(n, s, *f);
     if (*f == FAULT_SLOW && draw(n, 2) == 0) {
         slow(n);
         *f = FAULT_NONE; /* else behind its effect */
     }
-    if (s == SERVER_BLOB && world_now(w) < w->slow_until_ms)
+    if (s == SERVER_BLOB && world_now(w) < w->slow_until_ms) {
+        note_trouble(n, s, FAULT_SLOW);
         clock_sleep_ms(w->clock, for_ms(n, SLOW_MS));
+    }
     node_gate(n);
     if (n->dead)
         return no_answer(e, "dead");
     if (can & CALL_LOCAL)
         return 0;
-    if (!w->quiet && (world_now(w) < w->down_until_ms[s] || world_now(w) < n->cut_until_ms[s]))
+    if (!w->quiet && (world_now(w) < w->down_until_ms[s] || world_now(w) < n->cut_until_ms[s])) {
+        note_trouble(n, s, FAULT_CUT);
         return no_answer(e, "unreachable");
+    }
     return *f == FAULT_FAIL ? no_answer(e, "planted failure") : 0;
 }
 

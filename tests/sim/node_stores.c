@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/base/failpoint.h"
 #include "tests/sim/sim.h"
 
 enum { LATE_MS = 90000, STREAM_LATE = 900, FETCHED_MAX = 1 << 20 };
@@ -105,6 +106,9 @@ static int b_create(struct blob *b, const char *key, const void *bytes, size_t s
     ENTER(blob, SERVER_BLOB, key, WRITE);
     if (f == FAULT_LATE)
         return late(n, LATE_CREATE, key, bytes, size, e);
+    if (f == FAULT_TWICE && DEFECT("store.own-is-lost") &&
+        watch_create(n->w, key, bytes, size, e) == 0)
+        return err_set(e, ERR_EXISTS, "%s: exists already", key);
     CALL(watch_create(n->w, key, bytes, size, e));
 }
 static int b_head(struct blob *b, const char *key, uint64_t *size, struct err *e)

@@ -59,7 +59,9 @@
     X(CHILD_DIES, "training dies")                                                                 \
     X(CHILD_HANGS, "training hangs")                                                               \
     X(FORGED, "forged done")                                                                       \
-    X(OFFSET_LATE, "offset comes late")
+    X(OFFSET_LATE, "offset comes late")                                                            \
+    X(POISON, "job that kills its trainings")                                                      \
+    X(NO_TOPIC, "owner can't be told yet")
 
 enum fault {
     FAULT_NONE,
@@ -158,6 +160,8 @@ void node_die(struct node *n);
 int node_enter(struct node *n, enum server s, const char *call, const char *what, unsigned can,
                enum fault *f, struct err *e);
 int node_leave(struct node *n, enum fault f, int rc, struct err *e);
+/* An attempt may be used up by what befell a trainer or its S3, from `from` on and before `to`. */
+bool node_troubled(const struct world *w, uint64_t from, uint64_t to);
 /* Between the two, in a port's function that has n, f, rc and e: a call, perhaps twice; its answer,
  * perhaps not. */
 #define CALL(call)                                                                                 \
@@ -219,6 +223,10 @@ struct user_run {
     char name[32], model[16];
     bool bad;       /* its job can't be accepted */
     bool cancelled; /* a cancel was sent, and perhaps was too late */
+    bool poison;    /* each of its trainings dies */
+    int max_attempts;
+    int deaths, counted; /* trainings that died; while no later attempt was there */
+    uint64_t begun;      /* the moment */
 };
 void users_open(struct world *w);
 void users_main(void *world);
@@ -283,6 +291,8 @@ struct world {
     struct user_run runs[RUNS_MAX];
     int run_count;
     uint64_t children;
+    uint64_t *troubles; /* moments of what may use up an attempt */
+    size_t trouble_count, trouble_cap;
     struct bus_consumer *
         *graves; /* of dead processes: members of their group until it expels them */
     size_t grave_count;

@@ -21,7 +21,9 @@ enum {
     FORGED_TIMES = 40,
     FORGED_GAP_MS = 20000,
     LATER_MS = 600000,
-    STEP_MS = 20000
+    MAX_ATTEMPTS = 100,
+    STEP_MS = 20000,
+    FEW = 3
 };
 
 /* --- messages --- */
@@ -153,11 +155,15 @@ static void run_begin(struct world *w, uint64_t i)
     r->dataset = d;
     snprintf(r->name, sizeof r->name, "run-%llu", (unsigned long long)i);
     snprintf(r->model, sizeof r->model, "m-%d", (int)draw(w, i, 1, 2));
+    r->begun = ++w->moment;
+    r->poison = fate_event(w, STREAM_USER, i, FAULT_POISON, 8, "user");
+    r->max_attempts =
+        r->poison || draw(w, i, 7, 4) == 0 ? 1 + (int)draw(w, i, 8, FEW) : MAX_ATTEMPTS;
     r->bad = fate_event(w, STREAM_USER, i, FAULT_JOB_BAD, 12, "user");
     snprintf(text, sizeof text,
              "{\"run\":\"%s\",\"dataset\":\"%s\",\"model\":\"%s\",\"backbone\":\"%s\","
-             "\"max_attempts\":100,\"limits\":{\"time_seconds\":1200}}",
-             r->name, d->name, r->model, r->bad ? "../.." : "tiny");
+             "\"max_attempts\":%d,\"limits\":{\"time_seconds\":1200}}",
+             r->name, d->name, r->model, r->bad ? "../.." : "tiny", r->max_attempts);
     send_job(w, r, text);
     if (fate_event(w, STREAM_USER, i, FAULT_JOB_TWICE, 4, "user"))
         send_later(w, r, draw(w, i, 2, LATER_MS), text);
@@ -181,22 +187,63 @@ void users_main(void *world)
     }
 }
 
+/* --- owners --- */
+
+struct owner {
+    struct world *w;
+    const char *name;
+    int64_t told_ms; /* from then on */
+};
+
+static void create_topic(struct world *w, const char *what, const char *owner, int partitions)
+{
+    char name[KEY_MAX];
+    const struct bus_topic topic = {name, partitions, NULL};
+    struct err e = ERR_INIT;
+
+    snprintf(name, sizeof name, "tripline.%s.%s", what, owner);
+    world_must(bus_create_topics(w->bus, &topic, 1, &e), &e);
+}
+
+static void owner_main(void *arg)
+{
+    struct owner *o = arg;
+
+    clock_sleep_ms(o->w->clock, o->told_ms);
+    create_topic(o->w, "models", o->name, 2);
+    free(o);
+}
+
+static void owner_open(struct world *w, const char *name, uint64_t i)
+{
+    struct owner *o = calloc(1, sizeof *o);
+    struct err e = ERR_INIT;
+
+    if (!o)
+        abort();
+    *o = (struct owner){.w = w, .name = name};
+    if (fate_event(w, STREAM_USER + 2, i, FAULT_NO_TOPIC, 4, name))
+        o->told_ms = (int64_t)fate_below(w, STREAM_USER + 2, i, (uint64_t)w->active_ms);
+    create_topic(w, "jobs", name, 2);
+    create_topic(w, "current", name, 1);
+    if (o->told_ms) {
+        world_must(clock_go(w->clock, "owner", owner_main, o, NULL, &e), &e);
+    } else {
+        create_topic(w, "models", name, 2);
+        free(o);
+    }
+}
+
 void users_open(struct world *w)
 {
-    static const char *const owned[] = {"jobs", "models", "current"};
-    struct bus_topic topics[2] = {{"tripline.done", 2, NULL}, {"tripline.published", 2, NULL}};
+    const struct bus_topic topics[2] = {{"tripline.done", 2, NULL},
+                                        {"tripline.published", 2, NULL}};
     struct err e = ERR_INIT;
-    char name[KEY_MAX];
-    size_t i;
     int d;
 
     world_must(bus_create_topics(w->bus, topics, 2, &e), &e);
-    for (d = 0; d < w->dataset_count; d++)
-        for (i = 0; i < sizeof owned / sizeof owned[0]; i++) {
-            topics[0] = (struct bus_topic){name, i < 2 ? 2 : 1, NULL};
-            snprintf(name, sizeof name, "tripline.%s.%s", owned[i], w->datasets[d].owner);
-            world_must(bus_create_topics(w->bus, topics, 1, &e), &e);
-        }
+    for (d = 0; d < w->dataset_count && d < OWNERS; d++)
+        owner_open(w, w->datasets[d].owner, (uint64_t)d);
     world_must(blob_put(w->blob, "backbones/tiny/onnx/model.onnx", "a model", 7, &e), &e);
     world_must(blob_put(w->blob, "backbones/tiny/tokenizer.json", "{}", 2, &e), &e);
 }
@@ -259,16 +306,52 @@ static void save(struct child *self, const char *folder, int step)
     child_mem_emit(self, line);
 }
 
+/* Whose training a folder is of: .../<owner>.<run>.<attempt> */
+static struct user_run *run_of(struct world *w, const char *folder, uint64_t *attempt)
+{
+    const char *at = strrchr(folder, '/'), *run = strchr(at, '.') + 1, *dot = strrchr(at, '.');
+    int i;
+
+    *attempt = strtoull(dot + 1, NULL, 10);
+    for (i = 0; i < w->run_count; i++)
+        if (strlen(w->runs[i].name) == (size_t)(dot - run) &&
+            !memcmp(w->runs[i].name, run, (size_t)(dot - run)))
+            return &w->runs[i];
+    abort();
+}
+
+/* That of an attempt which another one has fenced is counted or not, as it comes. */
+static int die(struct world *w, const char *folder)
+{
+    uint64_t attempt;
+    struct user_run *r = run_of(w, folder, &attempt);
+    struct err e = ERR_INIT;
+    char key[KEY_MAX];
+
+    world_must(key_attempt(r->owner, r->name, attempt + 1, key, &e), &e);
+    r->deaths++;
+    r->counted += blob_head(w->blob, key, NULL, &e) == ERR_NOT_FOUND;
+    return -SIGSEGV;
+}
+
+/* At which step; 0: none. */
+static int dies_at(struct world *w, const char *folder, uint64_t child, int step)
+{
+    uint64_t attempt;
+    int at = 1 + (int)fate_below(w, STREAM_CHILD, child, STEPS);
+
+    if (run_of(w, folder, &attempt)->poison)
+        return step + 1;
+    return fate_event(w, STREAM_CHILD, child, FAULT_CHILD_DIES, 8, "child") ? at : 0;
+}
+
 int train(void *node, struct child *self, const struct child_spec *spec)
 {
     struct node *n = node;
     struct world *w = n->w;
     uint64_t child = w->children++;
-    int dies = fate_event(w, STREAM_CHILD, child, FAULT_CHILD_DIES, 8, "child")
-                   ? 1 + (int)fate_below(w, STREAM_CHILD, child, STEPS)
-                   : 0;
     int hangs = fate_event(w, STREAM_CHILD, child, FAULT_CHILD_HANGS, 40, "child") ? 5 : 0;
-    int step = resume(w, spec->folder), signum;
+    int step = resume(w, spec->folder), signum, dies = dies_at(w, spec->folder, child, step);
     char line[160];
 
     child_mem_emit(self, "{\"event\":\"phase\",\"phase\":\"training\"}");
@@ -284,7 +367,7 @@ int train(void *node, struct child *self, const struct child_spec *spec)
         if (hangs && step >= hangs)
             continue;
         if (++step == dies)
-            return -SIGSEGV;
+            return die(w, spec->folder);
         snprintf(line, sizeof line, "{\"event\":\"step\",\"epoch\":1,\"step\":%d,\"loss\":1}",
                  step);
         child_mem_emit(self, line);

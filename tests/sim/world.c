@@ -203,6 +203,7 @@ static void release(struct world *w)
     for (i = 0; i < w->grave_count; i++)
         w->bus->ops->consumer_free(w->graves[i]);
     free(w->graves);
+    free(w->troubles);
     for (d = 0; d < w->dataset_count; d++)
         dataset_release(&w->datasets[d]);
     watch_release(w);
