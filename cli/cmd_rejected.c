@@ -40,20 +40,10 @@ static const struct option_row rows[] = {
     CLIENT_ROWS(rejected_options),
 };
 
-static const struct bus_header *header_of(const struct bus_message *m, const char *name)
-{
-    size_t i;
-
-    for (i = m->header_count; i-- > 0;) /* ingest's come last */
-        if (strcmp(m->headers[i].name, name) == 0)
-            return &m->headers[i];
-    return NULL;
-}
-
 static void put_header(const struct bus_message *m, const char *name, const char *title,
                        struct buf *b)
 {
-    const struct bus_header *h = header_of(m, name);
+    const struct bus_header *h = replay_header(m, name);
 
     buf_printf(b, "\"%s\":", title);
     text_json(b, h && h->value ? h->value : "", h && h->value ? h->value_len : 0);
@@ -77,9 +67,9 @@ static void put_json(const struct bus_message *m, struct buf *b)
 
 static void put_text(const struct bus_message *m, struct buf *b)
 {
-    const struct bus_header *reason = header_of(m, HEADER_REJECT_REASON);
-    const struct bus_header *partition = header_of(m, HEADER_REJECT_PARTITION);
-    const struct bus_header *offset = header_of(m, HEADER_REJECT_OFFSET);
+    const struct bus_header *reason = replay_header(m, HEADER_REJECT_REASON);
+    const struct bus_header *partition = replay_header(m, HEADER_REJECT_PARTITION);
+    const struct bus_header *offset = replay_header(m, HEADER_REJECT_OFFSET);
     size_t n = m->value_len < VALUE_SHOWN ? m->value_len : VALUE_SHOWN;
 
     buf_printf(b, "[%.*s] %.*s  %.*s\n    ", partition ? (int)partition->value_len : 0,
@@ -102,7 +92,7 @@ static int write_line(const struct buf *b, const struct rejected_options *o, str
 static int show(void *arg, const struct bus_message *m, struct err *e)
 {
     struct rejected_options *o = arg;
-    const struct bus_header *topic = header_of(m, HEADER_REJECT_TOPIC);
+    const struct bus_header *topic = replay_header(m, HEADER_REJECT_TOPIC);
     struct buf b;
     int rc = 0;
 

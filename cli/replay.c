@@ -23,6 +23,7 @@ struct line {
     size_t number; /* in the file, from 1 */
     int64_t partition, offset;
     struct document_message m;
+    bool refused; /* there is a copy of it */
     bool replayed, superseded;
 };
 
@@ -34,7 +35,7 @@ struct replay {
     struct line *lines;
     struct line **by_key; /* those that have a key */
     size_t count, cap, keyed;
-    struct tail tail; /* what is behind the lines */
+    struct tail tail; /* the copies, then what is behind the lines */
 };
 
 /* --- writing --- */
@@ -279,28 +280,92 @@ static int sort_lines(struct replay *r, struct err *e)
     return 0;
 }
 
-/* --- what is behind the positions --- */
+/* --- the positions --- */
 
-static const struct bus_header *replay_header(const struct bus_message *m)
+const struct bus_header *replay_header(const struct bus_message *m, const char *name)
 {
     size_t i;
 
-    for (i = 0; i < m->header_count; i++)
-        if (strcmp(m->headers[i].name, HEADER_REPLAY) == 0 && m->headers[i].value)
+    for (i = m->header_count; i-- > 0;)
+        if (strcmp(m->headers[i].name, name) == 0)
             return &m->headers[i];
     return NULL;
 }
 
-static void mark_replayed(struct replay *r, const struct bus_message *m, const struct bus_header *h)
+static bool number_of(const struct bus_header *h, int64_t *out)
 {
-    struct line probe = {.partition = m->partition}, *found;
     char text[24];
 
+    if (!h || !h->value)
+        return false;
     snprintf(text, sizeof text, "%.*s", (int)(h->value_len < 23 ? h->value_len : 23),
              (const char *)h->value);
-    if (text_i64(text, 0, OFFSET_MAX, &probe.offset) == 0 && r->count > 0 &&
-        (found = bsearch(&probe, r->lines, r->count, sizeof *r->lines, by_place)))
-        found->replayed = true;
+    return text_i64(text, 0, OFFSET_MAX, out) == 0;
+}
+
+static struct line *line_at(struct replay *r, int64_t partition, int64_t offset)
+{
+    const struct line probe = {.partition = partition, .offset = offset};
+
+    if (r->count == 0)
+        return NULL;
+    return bsearch(&probe, r->lines, r->count, sizeof *r->lines, by_place);
+}
+
+static int mark_refused(void *arg, const struct bus_message *m, struct err *e)
+{
+    const struct bus_header *topic = replay_header(m, HEADER_REJECT_TOPIC);
+    struct replay *r = arg;
+    int64_t partition, offset;
+    struct line *l;
+
+    (void)e;
+    if (topic && topic->value_len == strlen(r->topic) &&
+        memcmp(topic->value, r->topic, topic->value_len) == 0 &&
+        number_of(replay_header(m, HEADER_REJECT_PARTITION), &partition) &&
+        number_of(replay_header(m, HEADER_REJECT_OFFSET), &offset) &&
+        (l = line_at(r, partition, offset)))
+        l->refused = true;
+    return 0;
+}
+
+/* Each line has the position of a refused message, by its copy. Where Kafka dropped old copies that
+ * can't be told any more. */
+static int check_refused(struct replay *r, struct err *e)
+{
+    char topic[KEY_MAX];
+    bool dropped = false;
+    size_t i;
+    int rc, p;
+
+    if ((rc = topic_of(&r->c->keys, TOPIC_REJECTED, r->c->owner, topic, e)) < 0 ||
+        (rc = tail_open(&r->tail, r->c, topic, e)) < 0)
+        return rc;
+    for (p = 0; p < r->tail.partitions; p++) {
+        if ((rc = tail_want(&r->tail, p, 0, e)) < 0)
+            return rc;
+        dropped |= r->tail.next[p] > 0;
+    }
+    if ((rc = tail_read(&r->tail, mark_refused, r, e)) < 0)
+        return err_wrap(e, "nothing was sent");
+    for (i = 0; i < r->count && !dropped; i++)
+        if (!r->lines[i].refused)
+            return err_set(e, ERR_FORMAT,
+                           "%s:%zu: offset: no message at partition %lld, offset %lld was refused: "
+                           "leave both as --out wrote them",
+                           r->path, r->lines[i].number, (long long)r->lines[i].partition,
+                           (long long)r->lines[i].offset);
+    return 0;
+}
+
+/* --- what is behind them --- */
+
+static void mark_replayed(struct replay *r, const struct bus_message *m, int64_t offset)
+{
+    struct line *l = line_at(r, m->partition, offset);
+
+    if (l)
+        l->replayed = true;
 }
 
 static void mark_superseded(struct replay *r, const struct bus_message *m)
@@ -327,12 +392,13 @@ static void mark_superseded(struct replay *r, const struct bus_message *m)
 
 static int look(void *arg, const struct bus_message *m, struct err *e)
 {
-    const struct bus_header *h = replay_header(m);
+    const struct bus_header *h = replay_header(m, HEADER_REPLAY);
     struct replay *r = arg;
+    int64_t offset;
 
     (void)e;
-    if (h)
-        mark_replayed(r, m, h);
+    if (number_of(h, &offset))
+        mark_replayed(r, m, offset);
     else if (m->key && m->key_len)
         mark_superseded(r, m);
     return 0;
@@ -345,14 +411,20 @@ static int look_behind(struct replay *r, struct err *e)
 
     if ((rc = tail_open(&r->tail, r->c, r->topic, e)) < 0)
         return rc;
-    for (i = 0; i < r->count; i++) { /* the first line of each partition */
+    for (i = 0; i < r->count; i++) {
         const struct line *l = &r->lines[i];
 
-        if (i > 0 && l->partition == r->lines[i - 1].partition)
-            continue;
         if (l->partition >= r->tail.partitions)
-            return err_set(e, ERR_FORMAT, "%s:%zu: %s has no partition %lld", r->path, l->number,
-                           r->topic, (long long)l->partition);
+            return err_set(e, ERR_FORMAT, "%s:%zu: partition: %s has no partition %lld", r->path,
+                           l->number, r->topic, (long long)l->partition);
+        if (!l->refused && l->offset >= r->tail.end[l->partition])
+            return err_set(e, ERR_FORMAT,
+                           "%s:%zu: offset: partition %lld of %s ends before %lld: leave it as "
+                           "--out wrote it",
+                           r->path, l->number, (long long)l->partition, r->topic,
+                           (long long)l->offset);
+        if (i > 0 && l->partition == r->lines[i - 1].partition)
+            continue; /* the first line of each partition says where to begin */
         if ((rc = tail_want(&r->tail, (int32_t)l->partition, l->offset + 1, e)) < 0)
             return rc;
     }
@@ -431,7 +503,7 @@ int replay_file(struct client *c, const char *topic, const char *path, struct re
     arena_init(&r->arena, MEMORY_MAX);
     arena_init(&r->scratch, MEMORY_MAX);
     if ((rc = read_file(r, e)) == 0 && (rc = sort_lines(r, e)) == 0 &&
-        (rc = look_behind(r, e)) == 0)
+        (rc = check_refused(r, e)) == 0 && (rc = look_behind(r, e)) == 0)
         rc = send_lines(r, out, e);
     arena_release(&r->arena);
     arena_release(&r->scratch);

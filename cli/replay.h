@@ -3,7 +3,8 @@
  * line: where the message came from (`topic`, `partition`, `offset`), why it was
  * refused (`code`, `reason`), and the message: `key`, `value`, `headers` (each
  * `name` and `value`). What is not UTF-8 has `_base64` behind its name; an absent
- * key or value is null. Only the message matters to a replay, and its position.
+ * key or value is null. Only the message matters to a replay, and its position, which
+ * must be a refused one's.
  *
  * A repaired message goes to the partition it came from, with the header
  * HEADER_REPLAY: its first offset. So what a partition holds behind that offset
@@ -18,7 +19,11 @@
 
 #include "cli/client.h"
 
+struct bus_header;
 struct bus_message;
+
+/* The last header of that name, or NULL: ingest's come last, and a replay's. */
+const struct bus_header *replay_header(const struct bus_message *m, const char *name);
 
 /* Appends the line of a message of the rejected topic. */
 int replay_put(const struct bus_message *m, struct buf *to, struct err *e);

@@ -36,5 +36,14 @@ sed 's/"topic":"[^"]*"/"topic":"other"/' "$work/file" >"$work/other"
 ! "$tripline" rejected news --replay "$work/other" 2>"$work/err" || die "another topic's file was sent"
 grep -q "another dataset's" "$work/err" || die "$(cat "$work/err")"
 
+# a position at which nothing was refused: behind the end, or a good document's
+for offset in 99999999 0; do
+    sed "s/\"offset\":3,/\"offset\":$offset,/" "$work/file" >"$work/moved"
+    rc=0
+    "$tripline" rejected news --replay "$work/moved" 2>"$work/err" || rc=$?
+    [ $rc = 65 ] && grep -q "moved:2: offset: no message at partition 0, offset $offset was refused: leave" "$work/err" || die "status $rc: $(cat "$work/err")"
+done
+"$read_topic" "$docs" | diff "$work/all" - >/dev/null || die "something was sent"
+
 stop_ingest
 refused_are 2 || die "a repaired one was refused again"
