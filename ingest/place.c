@@ -131,7 +131,7 @@ static int compare_oldest(struct ingest *in, struct part *p, int64_t upto, struc
     rc = 0;
     if (m->offset < p->chain.next)
         rc = compare_chain(in, p, m, look, e);
-    else if (!DEFECT("ingest.chain-alone"))
+    else if (!DEFECT("ingest.chain-alone") && !DEFECT("ingest.missing-early"))
         compare_open(p, m, upto, look);
     bus_read_free(in->p.bus, m);
     return rc;
