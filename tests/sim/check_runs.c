@@ -135,14 +135,23 @@ static void check_result(struct world *w, const struct user_run *r, const struct
     buf_release(&b);
 }
 
-/* What a run may have that many attempts for, and does not end. */
-static bool used_up(const struct world *w, const struct user_run *r)
+static struct troubles troubles_of(const struct world *w, const struct user_run *r)
 {
     struct err e = ERR_INIT;
     char key[KEY_MAX];
 
     world_must(key_run(r->owner, r->name, RUN_END, key, &e), &e);
-    return r->deaths >= r->max_attempts || node_troubled(w, r->begun, watch_created(w, key));
+    return node_troubles(w, r->begun, watch_created(w, key));
+}
+
+/* A training that dies while its worker gives up for another reason may go unseen. */
+static void check_deaths(struct world *w, const struct user_run *r)
+{
+    struct troubles t = troubles_of(w, r);
+
+    if (r->counted > r->max_attempts + t.used_up + t.drains)
+        world_violation(w, "%s/%s: %d trainings died, %d attempts are allowed", r->owner, r->name,
+                        r->counted, r->max_attempts);
 }
 
 /* What can be the matter although nothing of ours is wrong. A dataset whose topic is gone for a
@@ -156,7 +165,7 @@ static bool excused(const struct world *w, const struct user_run *r, const char 
         if (strstr(reason, known[i]))
             return true;
     if (strstr(reason, "killed by") || strstr(reason, "attempts were made"))
-        return used_up(w, r);
+        return r->deaths >= r->max_attempts || troubles_of(w, r).used_up;
     return r->dataset->life_count > 1 && strstr(reason, "does not exist");
 }
 
@@ -171,9 +180,6 @@ static void check_state(struct world *w, const struct user_run *r, const struct 
         world_violation(w, "%s/%s is CANCELLED, which nobody asked for", r->owner, r->name);
     if (end->state == JOB_FAILED && !r->bad && !excused(w, r, reason))
         world_violation(w, "%s/%s is FAILED: %s", r->owner, r->name, reason);
-    if (r->counted > r->max_attempts)
-        world_violation(w, "%s/%s: %d trainings died, %d attempts are allowed", r->owner, r->name,
-                        r->counted, r->max_attempts);
 }
 
 /* The board may have forgotten it, or be behind; an end that it tells is the one that won. */
@@ -231,6 +237,7 @@ static void check_run(struct world *w, const struct user_run *r, const struct ev
     } else {
         world_must(run_end_read(&a, b.data, b.len, RECORD_SNIFF, &end, &e), &e);
         check_state(w, r, &end);
+        check_deaths(w, r);
         check_status(w, r, &end);
         check_events(w, r, &end, events);
         if (end.state == JOB_FINISHED)

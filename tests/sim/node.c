@@ -99,38 +99,46 @@ static void bound(struct node *n)
     node_die(n);
 }
 
-/* --- what may use up an attempt: nothing that befalls Redis alone, no answer that comes twice ---
+/* --- what a trainer goes through: nothing that befalls Redis alone, no answer that comes twice ---
  */
 
-static void trouble(struct world *w)
+struct trouble {
+    uint64_t at;
+    bool drain;
+};
+
+static void trouble(struct world *w, bool drain)
 {
-    if (w->trouble_count && w->troubles[w->trouble_count - 1] == w->moment)
-        return;
     if (w->trouble_count == w->trouble_cap) {
         w->trouble_cap = w->trouble_cap ? w->trouble_cap * 2 : 64;
         if (!(w->troubles = realloc(w->troubles, w->trouble_cap * sizeof *w->troubles)))
             abort();
     }
-    w->troubles[w->trouble_count++] = w->moment;
+    w->troubles[w->trouble_count++] = (struct trouble){w->moment, drain};
 }
 
-bool node_troubled(const struct world *w, uint64_t from, uint64_t to)
+struct troubles node_troubles(const struct world *w, uint64_t from, uint64_t to)
 {
+    struct troubles sum = {0};
     size_t i;
 
-    for (i = 0; i < w->trouble_count && w->troubles[i] < from; i++)
-        ;
-    return i < w->trouble_count && w->troubles[i] < to;
+    for (i = 0; i < w->trouble_count && w->troubles[i].at < to; i++)
+        if (w->troubles[i].at >= from) {
+            sum.drains += w->troubles[i].drain;
+            sum.used_up += !w->troubles[i].drain;
+        }
+    return sum;
 }
 
 static void note_trouble(struct node *n, enum server s, enum fault f)
 {
-    const unsigned process = 1u << FAULT_PAUSE | 1u << FAULT_CRASH_BEFORE | 1u << FAULT_CRASH_AFTER;
+    const unsigned process =
+        1u << FAULT_PAUSE | 1u << FAULT_CRASH_BEFORE | 1u << FAULT_CRASH_AFTER | 1u << FAULT_DRAIN;
     const unsigned store =
         1u << FAULT_SLOW | 1u << FAULT_FAIL | 1u << FAULT_LOST | 1u << FAULT_LATE | 1u << FAULT_CUT;
 
     if (n->seat->service == TRAINER && (process | (s == SERVER_BLOB ? store : 0)) >> f & 1)
-        trouble(n->w);
+        trouble(n->w, f == FAULT_DRAIN);
 }
 
 static int no_answer(struct err *e, const char *why)

@@ -82,6 +82,7 @@ enum { OWNERS = 2, DATASETS = 3, PARTS_MAX = 3, SEATS_MAX = 10, LIVES_MAX = 8 };
 
 struct world;
 struct seat;
+struct trouble;
 
 /* --- fate.c --- */
 
@@ -160,8 +161,12 @@ void node_die(struct node *n);
 int node_enter(struct node *n, enum server s, const char *call, const char *what, unsigned can,
                enum fault *f, struct err *e);
 int node_leave(struct node *n, enum fault f, int rc, struct err *e);
-/* An attempt may be used up by what befell a trainer or its S3, from `from` on and before `to`. */
-bool node_troubled(const struct world *w, uint64_t from, uint64_t to);
+/* How often something befell a trainer or its S3 that may use up an attempt, from `from` on and
+ * before `to`; and how often one was told to drain, whose attempts do not count. */
+struct troubles {
+    int used_up, drains;
+};
+struct troubles node_troubles(const struct world *w, uint64_t from, uint64_t to);
 /* Between the two, in a port's function that has n, f, rc and e: a call, perhaps twice; its answer,
  * perhaps not. */
 #define CALL(call)                                                                                 \
@@ -291,7 +296,7 @@ struct world {
     struct user_run runs[RUNS_MAX];
     int run_count;
     uint64_t children;
-    uint64_t *troubles; /* moments of what may use up an attempt */
+    struct trouble *troubles;
     size_t trouble_count, trouble_cap;
     struct bus_consumer *
         *graves; /* of dead processes: members of their group until it expels them */
