@@ -247,22 +247,30 @@ static bool send_job(struct bus_producer *p, const char *run, const char *text)
            atomic_load(&load.answer) == 1;
 }
 
-/* One in eight is invalid, one in four is sent twice, as a producer does that got no answer. */
+/* One in eight is invalid, one in four is sent twice, as a producer does that got no answer. The
+ * training of each eighth never comes to its end within the second that it is given. */
 static void ask(struct bus_producer *p)
 {
     struct asked *a = &load.asked[load.asked_count];
     uint64_t x = draw(chaos.seed ^ 0x6a6f62, load.asked_count);
-    char text[600];
+    char text[600], limits[64] = "\"max_attempts\":1000";
+    int epochs = (int)(10 + (x >> 16) % 30);
 
     a->valid = x % 8 != 0;
+    if (load.asked_count % 8 == 5) {
+        a->doomed = a->valid ? 2 + (int)((x >> 32) % 2) : 0;
+        epochs = 10000;
+        snprintf(limits, sizeof limits, "\"max_attempts\":%d,\"limits\":{\"time_seconds\":1}",
+                 a->doomed ? a->doomed : 1);
+    }
     snprintf(a->run, sizeof a->run, "run-%zu", load.asked_count);
     snprintf(text, sizeof text,
              "{\"kind\":\"fit\",\"run\":\"%s\",\"dataset\":\"train\",\"model\":\"m%llu\",%s"
-             "\"max_attempts\":1000,\"parameters\":{\"epochs\":%llu,\"batch_classes\":4,"
+             "%s,\"parameters\":{\"epochs\":%d,\"batch_classes\":4,"
              "\"items_per_class\":4,\"max_length\":16,\"learning_rate\":0.001,"
              "\"checkpoint_steps\":20}}",
              a->run, (unsigned long long)(x >> 8) % 3, a->valid ? "\"backbone\":\"tiny\"," : "",
-             (unsigned long long)(10 + (x >> 16) % 30));
+             limits, epochs);
     load.asked_count++;
     a->acknowledged = send_job(p, a->run, text);
     if ((x >> 24) % 4 == 0)

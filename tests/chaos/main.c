@@ -337,8 +337,9 @@ static void print(void)
         "missing, %zu gone with a deleted topic; %zu segments, %zu incarnations more\n",
         t->acknowledged, t->unanswered, t->documents, t->rejected, t->missing, t->gone, t->segments,
         t->incarnations);
-    printf("  runs      %zu finished, %zu failed, %zu cancelled; %zu events\n", t->finished,
-           t->failed, t->cancelled, t->events);
+    printf("  runs      %zu finished, %zu failed (%zu whose training always dies), %zu cancelled; "
+           "%zu events\n",
+           t->finished, t->failed, t->doomed, t->cancelled, t->events);
     printf("  lives    ");
     for (p = procs; p < procs + PROCS; p++)
         printf(" %s %d (%d by itself)%s", p->name, p->lives, p->exits,

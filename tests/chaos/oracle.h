@@ -50,6 +50,7 @@ struct asked { /* a job that was sent */
     bool acknowledged;    /* by the broker; else it may not be there */
     bool valid;           /* else it must have FAILED */
     bool cancelled;       /* it may have ended so */
+    int doomed;           /* its training always dies, and may do so as often; 0: it is well */
     bool ended;           /* an end.json was seen */
     char end[SHA256_HEX]; /* its hash when first seen */
     int state;
@@ -72,7 +73,7 @@ struct place { /* how far a partition's chain was read */
 
 struct tally {
     size_t acknowledged, unanswered, documents, rejected, missing, gone, segments, incarnations;
-    size_t finished, failed, cancelled, events, violations;
+    size_t finished, failed, cancelled, doomed, events, violations;
 };
 
 struct oracle {

@@ -403,6 +403,7 @@ static void a_copy_from_elsewhere(void **state)
 /* ---- runs ------------------------------------------------------------------------------------ */
 
 static char manifest_sha256[SHA256_HEX];
+static const char *reason = "a test";
 
 static void put_end(enum job_state state, const char *nonce)
 {
@@ -420,7 +421,7 @@ static void put_end(enum job_state state, const char *nonce)
     if (state == JOB_FINISHED)
         end.manifest_sha256 = manifest_sha256;
     else
-        end.reason = "a test";
+        end.reason = reason;
     buf_init(&b, 1 << 16);
     ok(run_end_write(&end, RECORD_JSON, &b, &e));
     ok(key_run("acme", "r", RUN_END, key, &e));
@@ -499,6 +500,69 @@ static void a_finished_run_without_event_and_files(void **state)
     says(2, "is not the manifest that its end names");
 }
 
+/* Attempts 1 to `made`, `trained` of them with documents, the last `released` of these handed over.
+ */
+static void put_attempts(uint64_t made, uint64_t trained, uint64_t released)
+{
+    static const char snapshot[] = "{\"event\":\"snapshot\"}\n", waited[] = "{\"event\":\"end\"}\n";
+    char key[KEY_MAX], file[KEY_FILE_MAX];
+    uint64_t n;
+
+    attempt_series_file(ATTEMPT_LOG, 0, file);
+    for (n = 1; n <= made; n++) {
+        const char *log = n <= trained ? snapshot : waited;
+
+        ok(key_attempt("acme", "r", n, key, &e));
+        ok(blob_put(t.blob, key, "{}", 2, &e));
+        ok(key_attempt_file("acme", "r", n, file, key, &e));
+        ok(blob_put(t.blob, key, log, strlen(log), &e));
+        if (n > trained || n + released <= trained)
+            continue;
+        ok(key_attempt_file("acme", "r", n, "released.json", key, &e));
+        ok(blob_put(t.blob, key, "{}", 2, &e));
+    }
+}
+
+static void the_doomed_is_judged(int state, const char *why, size_t violations, const char *verdict)
+{
+    struct asked job = ask();
+
+    make_models_topic();
+    job.doomed = 2;
+    reason = why;
+    put_end(state, "n");
+    reason = "a test";
+    ok(oracle_runs(&t.oracle, &job, 1, &e));
+    says(violations, verdict);
+}
+
+static void a_doomed_run_that_was_tried_as_often(void **state)
+{
+    put_attempts(4, 3, 1); /* one handed over, one waited for the others to end */
+    the_doomed_is_judged(JOB_FAILED, "attempt 2 of 2: the time is up", 0, "");
+}
+
+static void a_doomed_run_that_was_tried_too_often(void **state)
+{
+    put_attempts(3, 3, 0);
+    the_doomed_is_judged(JOB_FAILED, "attempt 2 of 2: the time is up", 1,
+                         "run r was trained 3 times that count, and 2 are allowed");
+}
+
+static void a_doomed_run_that_was_given_up(void **state)
+{
+    put_attempts(1, 1, 0);
+    the_doomed_is_judged(JOB_FAILED, "1 attempts were made, none came to an end", 1,
+                         "run r was given up after 1 attempts of 2");
+}
+
+static void a_doomed_run_without_a_reason(void **state)
+{
+    put_attempts(2, 2, 0);
+    the_doomed_is_judged(JOB_FAILED, "attempt 1 of 2: the time is up", 1,
+                         "run r, of which each training dies, is FAILED: attempt 1 of 2");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -524,6 +588,10 @@ int main(void)
         TEST(a_cancel_that_nobody_asked_for),
         TEST(a_good_run_that_failed),
         TEST(a_finished_run_without_event_and_files),
+        TEST(a_doomed_run_that_was_tried_as_often),
+        TEST(a_doomed_run_that_was_tried_too_often),
+        TEST(a_doomed_run_that_was_given_up),
+        TEST(a_doomed_run_without_a_reason),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
