@@ -12,13 +12,21 @@
 
 #define COUNT .min = 0, .max = RECORD_INT_MAX
 
+static bool covers_nothing(const struct segment_footer *f)
+{
+    return f->next == f->first && !f->documents && !f->tombstones && !f->seals && !f->rejected &&
+           !f->label_count && !f->missing_count;
+}
+
 static int check_footer(const void *record, struct err *e)
 {
     const struct segment_footer *f = record;
     int64_t at = f->first;
     size_t i;
 
-    if (f->next <= f->first)
+    if (f->closed && !covers_nothing(f))
+        return err_set(e, ERR_FORMAT, "closed: such a segment covers nothing");
+    if (!f->closed && f->next <= f->first)
         return err_set(e, ERR_FORMAT, "next: %lld is not behind first", (long long)f->next);
     for (i = 0; i < f->missing_count; i++) {
         if (f->missing[i].first < at || f->missing[i].next > f->next)
@@ -56,6 +64,9 @@ static const struct record_field footer_fields[] = {
                  .help = "The writer's, so that it knows its own object."),
     RECORD_FIELD(segment_footer, created_ms, INT, REQUIRED, COUNT,
                  .help = "When it was begun, in milliseconds since 1970."),
+    RECORD_FIELD(segment_footer, closed, BOOL, OPTIONAL,
+                 .help = "The chain ends here: no segment follows, and this one covers nothing "
+                         "(`next` is `first`)."),
 };
 const struct record segment_footer_record = {
     .name = "segment",
@@ -85,6 +96,7 @@ struct segment_writer {
     struct segment_name name;
     char nonce[65];
     int64_t created_ms, next;
+    bool closed;
     struct buf block;       /* the open block, decompressed */
     uint32_t block_records; /* in it */
     uint32_t blocks;
@@ -454,6 +466,15 @@ int segment_writer_missing(struct segment_writer *w, int64_t first, int64_t next
     return 0;
 }
 
+int segment_writer_close(struct segment_writer *w, struct err *e)
+{
+    if (w->next != w->name.first)
+        return err_set(e, ERR_INTERNAL, "segment: closes its chain, and covers up to %lld",
+                       (long long)w->next);
+    w->closed = true;
+    return 0;
+}
+
 void segment_writer_size(const struct segment_writer *w, struct segment_size *out)
 {
     out->bytes = w->file.len + w->block.len;
@@ -526,6 +547,7 @@ static int put_footer(struct segment_writer *w, const struct collect *c, struct 
     f.schema = 1;
     f.nonce = w->nonce;
     f.created_ms = w->created_ms;
+    f.closed = w->closed;
     if ((rc = segment_footer_write(&f, RECORD_JSON, &w->file, e)) < 0)
         return rc;
     buf_u64(&w->file, at);
@@ -542,7 +564,7 @@ int segment_writer_finish(struct segment_writer *w, struct buf *out, char sha256
     struct sha256 inner, whole; /* one begins as the other */
     int rc;
 
-    if (w->next == w->name.first)
+    if (w->next == w->name.first && !w->closed)
         return err_set(e, ERR_USAGE, "segment: covers no offset");
     if ((rc = close_block(w, e)) < 0)
         return rc;

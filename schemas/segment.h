@@ -2,6 +2,7 @@
  * The segment file: offsets [first, next) of one partition. It keeps each
  * accepted record's original key, value, headers and timestamp with the decoded
  * id and label beside them, each rejection's offset and reason, and a footer.
+ * The closing segment of a chain covers no offset: next = first, and none follows.
  * Layout byte by byte: docs/formats.md. A segment is at most SEGMENT_BYTES_MAX
  * (it is created by one conditional PUT).
  *
@@ -39,6 +40,7 @@ struct segment_footer {
     int64_t schema;             /* version of the document schema */
     const char *nonce;          /* of the writer */
     int64_t created_ms;
+    bool closed; /* the chain ends here; if and only if next = first */
 };
 RECORD_DECLARE(segment_footer);
 
@@ -79,6 +81,8 @@ int segment_writer_reject(struct segment_writer *w, int64_t offset, int64_t time
 int segment_writer_cover(struct segment_writer *w, int64_t next, struct err *e);
 /* Offsets [first, next) are no longer retained; also covers them. */
 int segment_writer_missing(struct segment_writer *w, int64_t first, int64_t next, struct err *e);
+/* It is the closing segment of its chain, and takes nothing. */
+int segment_writer_close(struct segment_writer *w, struct err *e);
 
 /* For rotation: bytes so far (compressed blocks + the open one), records, the range. */
 struct segment_size {

@@ -1,8 +1,8 @@
 /*
  * Bytes that were written once stay readable. tests/golden/records has every kind
- * of record as 0.1.0 wrote it, tests/golden/segments a segment of several blocks:
- * files there are never changed, only added (TRIPLINE_WRITE_GOLDEN=1 writes those
- * that are missing). And what a later version adds, this one keeps.
+ * of record as 0.1.0 wrote it, tests/golden/segments a segment of several blocks
+ * and one that closes its chain: files there are never changed, only added (TRIPLINE_WRITE_GOLDEN=1
+ * writes those that are missing). And what a later version adds, this one keeps.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +24,7 @@
 #define SAMPLES "schemas/samples/good"
 #define RECORDS "tests/golden/records"
 #define SEGMENT "tests/golden/segments/0.1.0-blocks.seg"
+#define CLOSING "tests/golden/segments/0.1.0-closing.seg"
 
 enum { DOCUMENTS = 4000 };
 
@@ -233,12 +234,52 @@ static void segments(void **state)
     buf_release(&b);
 }
 
+static void write_closing(void)
+{
+    static const struct segment_name name = {"acme", "news", 1, 2, 4010};
+    struct segment_writer *w;
+    char sha[SHA256_HEX];
+    struct buf b;
+
+    assert_int_equal(segment_writer_new(&w, &name, "nonce-1", 1767225600000, &e), 0);
+    assert_int_equal(segment_writer_close(w, &e), 0);
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    assert_int_equal(segment_writer_finish(w, &b, sha, &e), 0);
+    assert_int_equal(file_write(CLOSING, b.data, b.len, &e), 0);
+    buf_release(&b);
+    segment_writer_free(w);
+}
+
+static void closing_segments(void **state)
+{
+    const struct segment_footer *f;
+    struct segment_reader *r;
+    struct segment_record s;
+    struct buf b;
+
+    if (getenv("TRIPLINE_WRITE_GOLDEN") && access(CLOSING, F_OK) != 0)
+        write_closing();
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    assert_int_equal(file_read(CLOSING, &b, &e), 0);
+    if (segment_reader_new(&r, b.data, b.len, &e) < 0)
+        fail_msg("%s", e.text);
+    f = segment_reader_footer(r);
+    assert_true(f->closed);
+    assert_int_equal(f->incarnation, 1);
+    assert_int_equal(f->first, 4010);
+    assert_int_equal(f->next, 4010);
+    assert_int_equal(segment_reader_next(r, &s, &e), 0);
+    segment_reader_free(r);
+    buf_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unknown_fields_are_kept),
         cmocka_unit_test(records),
         cmocka_unit_test(segments),
+        cmocka_unit_test(closing_segments),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -216,6 +216,39 @@ static void order(void **state)
     assert_null(w);
 }
 
+/* The closing segment of a chain. */
+static void closing(void **state)
+{
+    struct segment_writer *w = begin();
+    struct segment_record s;
+    struct segment_reader *r;
+    char sha[SHA256_HEX];
+    struct buf b;
+
+    assert_int_equal(segment_writer_close(w, &e), 0);
+    finish(w, &b);
+    assert_int_equal(segment_reader_new(&r, b.data, b.len, &e), 0);
+    assert_true(segment_reader_footer(r)->closed);
+    assert_int_equal(segment_reader_footer(r)->first, 100);
+    assert_int_equal(segment_reader_footer(r)->next, 100);
+    assert_int_equal(segment_footer_check(segment_reader_footer(r), &name, &e), 0);
+    assert_int_equal(segment_reader_next(r, &s, &e), 0);
+    segment_reader_free(r);
+    buf_release(&b);
+
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    w = begin();
+    assert_int_equal(segment_writer_close(w, &e), 0);
+    assert_int_equal(add(w, 100, "k", "{\"label\":1,\"text\":\"x\"}", NULL, 0), 0);
+    assert_int_equal(segment_writer_finish(w, &b, sha, &e), ERR_FORMAT);
+    segment_writer_free(w);
+    w = begin();
+    assert_int_equal(segment_writer_cover(w, 101, &e), 0);
+    assert_int_equal(segment_writer_close(w, &e), ERR_INTERNAL);
+    segment_writer_free(w);
+    buf_release(&b);
+}
+
 /* Many blocks, and values that don't compress: full before 64 MiB. */
 static void large(void **state)
 {
@@ -339,12 +372,62 @@ static void bombs(void **state)
     buf_release(&b);
 }
 
+/* Another footer in place of a file's own, whose blocks stay. */
+static void forge(struct buf *b, const char *footer)
+{
+    size_t n = strlen(footer), end = b->len - SEGMENT_TRAILER;
+    char trailer[SEGMENT_TRAILER];
+    uint64_t at;
+
+    memcpy(trailer, b->data + end, SEGMENT_TRAILER);
+    memcpy(&at, trailer, sizeof at);
+    memcpy(trailer + 8, &(uint32_t){(uint32_t)n}, 4);
+    b->len = (size_t)at;
+    buf_add(b, footer, n);
+    buf_add(b, trailer, sizeof trailer);
+    rehash(b->data, b->len);
+}
+
+/* Footers that say closed, of a file with a record. */
+static void closed_with_records(void **state)
+{
+#define FOOTER(next, documents)                                                                    \
+    "{\"closed\":true,\"content_sha256\":"                                                         \
+    "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\","                        \
+    "\"created_ms\":1,\"dataset\":\"news\",\"documents\":" documents                               \
+    ",\"first\":100,\"incarnation\":1,\"next\":" next                                              \
+    ",\"nonce\":\"n\",\"owner\":\"acme\",\"partition\":3,\"rejected\":0,\"schema\":1,"             \
+    "\"seals\":0,\"tombstones\":0}"
+    static const char *const footers[] = {FOOTER("100", "0"), FOOTER("100", "1"),
+                                          FOOTER("101", "1"), FOOTER("101", "0")};
+    struct segment_writer *w;
+    struct buf b;
+    size_t i;
+
+    for (i = 0; i < 4; i++) {
+        w = begin();
+        assert_int_equal(add(w, 100, "k", "{\"label\":1,\"text\":\"x\"}", NULL, 0), 0);
+        finish(w, &b);
+        forge(&b, footers[i]);
+        assert_int_equal(read_all(b.data, b.len), ERR_FORMAT);
+        assert_non_null(
+            strstr(e.text, i ? "closed: such a segment covers nothing" : "out of order"));
+        buf_release(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(golden),           cmocka_unit_test(order),
-        cmocka_unit_test(large),      cmocka_unit_test(too_many_headers), cmocka_unit_test(damage),
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(golden),
+        cmocka_unit_test(order),
+        cmocka_unit_test(closing),
+        cmocka_unit_test(large),
+        cmocka_unit_test(too_many_headers),
+        cmocka_unit_test(damage),
         cmocka_unit_test(bombs),
+        cmocka_unit_test(closed_with_records),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
