@@ -155,7 +155,7 @@ static int read_base(const struct snapshot_task *s, const struct segment_name *n
 /* ---- has ingest come far enough? --------------------------------------------------------------
  */
 
-/* Behind the last offset of the partition's newest chain; 0 without one. */
+/* Behind the last offset of the partition's newest chain; 0 without one, or behind a closed one. */
 static int chain_next(const struct snapshot_task *s, const struct chains *c, int64_t partition,
                       int64_t *next, struct err *e)
 {
@@ -176,7 +176,8 @@ static int chain_next(const struct snapshot_task *s, const struct chains *c, int
         return read_base(s, &last->name, next, e);
     buf_init(&bytes, SEGMENT_BYTES_MAX);
     if ((rc = bring(s, &last->name, path, sha256, e)) == 0 &&
-        (rc = open_segment(&last->name, path, &bytes, &r, e)) == 0)
+        (rc = open_segment(&last->name, path, &bytes, &r, e)) == 0 &&
+        !segment_reader_footer(r)->closed)
         *next = segment_reader_footer(r)->next;
     segment_reader_free(r);
     buf_release(&bytes);
@@ -372,6 +373,8 @@ static int take_chain(struct taking *k, const struct chains *c, size_t i, size_t
             continue;
         if ((rc = take_segment(k, &c->items[i], chain, &segments[n], e)) < 0)
             return rc;
+        if (segments[n].next == chain->next) /* it closes the chain, and holds nothing */
+            break;
         chain->next = segments[n].next;
         k->out->documents += segments[n].documents;
         k->out->tombstones += segments[n].tombstones;

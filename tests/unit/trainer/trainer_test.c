@@ -128,6 +128,36 @@ static void recreated_topic_is_awaited(void **state)
     world_close(&w);
 }
 
+/* A closed chain says nothing of the topic that is there, however far it came; and is no data. */
+static void closed_chain_is_followed(void **state)
+{
+    struct snapshot s;
+    struct world w;
+    struct node n;
+    struct arena a;
+
+    world_open(&w, 42);
+    world_documents(&w, 8, 8);
+    world_close_chain(&w, 8);
+    world_job(&w, "r1", "");
+    node_start(&n, &w, "a", 0);
+    world_run(&w, 20000);
+    assert_false(world_has(&w, "owners/acme/runs/r1/snapshot.json"));
+    w.incarnation = 1;
+    world_documents(&w, 8, 8);
+    assert_int_equal(world_until_end(&w, "r1", MINUTE), JOB_FINISHED);
+    world_check_finished(&w, "r1");
+    arena_init(&a, 1 << 20);
+    world_snapshot(&w, "r1", &a, &s);
+    assert_int_equal(s.chain_count, 2);
+    assert_int_equal(s.chains[0].segment_count, 2);
+    assert_int_equal(s.chains[0].next, 8);
+    assert_int_equal(s.documents, 16);
+    arena_release(&a);
+    node_stop(&n);
+    world_close(&w);
+}
+
 static void empty_dataset_fails(void **state)
 {
     struct world w;
@@ -811,6 +841,7 @@ int main(void)
         cmocka_unit_test(gives_up_waiting),
         cmocka_unit_test(waiting_blocks_nobody),
         cmocka_unit_test(recreated_topic_is_awaited),
+        cmocka_unit_test(closed_chain_is_followed),
         cmocka_unit_test(empty_dataset_fails),
         cmocka_unit_test(unknown_backbone_fails),
         cmocka_unit_test(duplicates_and_other_jobs),

@@ -259,15 +259,41 @@ void world_cancel(struct world *w, const char *run)
     world_message(w, run, text);
 }
 
+static void finish_segment(struct world *w, const struct segment_name *name,
+                           struct segment_writer *writer)
+{
+    char key[KEY_MAX], sha256[SHA256_HEX];
+    struct err e = ERR_INIT;
+    struct buf b;
+
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    ok(segment_writer_finish(writer, &b, sha256, &e), &e);
+    ok(key_segment(name, key, &e), &e);
+    ok(blob_create(w->blob, key, b.data, b.len, &e), &e);
+    buf_release(&b);
+    segment_writer_free(writer);
+}
+
+void world_close_chain(struct world *w, int end)
+{
+    struct segment_name name = {
+        .owner = OWNER, .dataset = DATASET, .incarnation = w->incarnation, .first = end};
+    struct segment_writer *writer = NULL;
+    struct err e = ERR_INIT;
+
+    ok(segment_writer_new(&writer, &name, "n", 1, &e), &e);
+    ok(segment_writer_close(writer, &e), &e);
+    finish_segment(w, &name, writer);
+}
+
 static void put_segment(struct world *w, int first, int next)
 {
     struct segment_name name = {
         .owner = OWNER, .dataset = DATASET, .incarnation = w->incarnation, .first = first};
     struct segment_writer *writer = NULL;
-    char key[KEY_MAX], id[32], value[DOCUMENT_LABEL_MAX + 128], sha256[SHA256_HEX];
+    char id[32], value[DOCUMENT_LABEL_MAX + 128];
     struct err e = ERR_INIT;
     struct arena a;
-    struct buf b;
     int i;
 
     ok(segment_writer_new(&writer, &name, "n", 1, &e), &e);
@@ -285,13 +311,8 @@ static void put_segment(struct world *w, int first, int next)
         ok(document_admit(&m, OWNER, &a, &kind, &d, &e), &e);
         ok(segment_writer_add(writer, i, 1000 + i, &m, kind, &d, &e), &e);
     }
-    buf_init(&b, SEGMENT_BYTES_MAX);
-    ok(segment_writer_finish(writer, &b, sha256, &e), &e);
-    ok(key_segment(&name, key, &e), &e);
-    ok(blob_create(w->blob, key, b.data, b.len, &e), &e);
-    buf_release(&b);
+    finish_segment(w, &name, writer);
     arena_release(&a);
-    segment_writer_free(writer);
 }
 
 void world_documents(struct world *w, int docs, int ingested)
@@ -429,6 +450,18 @@ struct run_end world_end(struct world *w, const char *run, struct arena *a)
     ok(run_end_read(a, b.data, b.len, RECORD_SNIFF, &end, &e), &e);
     buf_release(&b);
     return end;
+}
+
+void world_snapshot(struct world *w, const char *run, struct arena *a, struct snapshot *out)
+{
+    char key[KEY_MAX];
+    struct err e = ERR_INIT;
+    struct buf b;
+
+    ok(key_run(OWNER, run, RUN_SNAPSHOT, key, &e), &e);
+    get(w, key, &b);
+    ok(snapshot_read(a, b.data, b.len, RECORD_SNIFF, out, &e), &e);
+    buf_release(&b);
 }
 
 int world_state(struct world *w, const char *run)

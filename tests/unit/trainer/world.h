@@ -20,6 +20,7 @@
 #include "platform/clock/clock.h"
 #include "schemas/keys.h"
 #include "schemas/run.h"
+#include "schemas/snapshot.h"
 #include "trainer/trainer.h"
 
 #define OWNER "acme"
@@ -84,6 +85,7 @@ void world_close(struct world *w);
 
 /* `docs` documents in the topic; `ingested` of them in segments. */
 void world_documents(struct world *w, int docs, int ingested);
+void world_close_chain(struct world *w, int end);                   /* of w->incarnation */
 void world_job(struct world *w, const char *run, const char *more); /* more: ",\"x\":1" or "" */
 void world_cancel(struct world *w, const char *run);
 void world_message(struct world *w, const char *key, const char *value);
@@ -96,6 +98,7 @@ void world_run(struct world *w, int64_t ms);
 int world_until_end(struct world *w, const char *run, int64_t ms);
 int world_state(struct world *w, const char *run); /* by end.json; -1 */
 struct run_end world_end(struct world *w, const char *run, struct arena *a);
+void world_snapshot(struct world *w, const char *run, struct arena *a, struct snapshot *out);
 bool world_has(struct world *w, const char *key);
 int world_count(struct world *w, const char *prefix);
 int world_messages(struct world *w, const char *topic); /* records in partition 0 */
