@@ -102,7 +102,7 @@ static int get_segment(struct ingest *in, const struct part *p, int64_t first, i
     return rc < 0 ? err_wrap(e, "%s", key) : 1;
 }
 
-/* --- base.json --- */
+/* --- from one incarnation to the next --- */
 
 static int base_key(const struct part *p, uint64_t incarnation, char key[KEY_MAX], struct err *e)
 {
@@ -142,11 +142,42 @@ static int get_base(struct ingest *in, const struct part *p, uint64_t incarnatio
     return rc < 0 ? err_wrap(e, "%s", key) : 1;
 }
 
-int chain_followed(struct ingest *in, struct part *p, struct err *e)
+static int write_closing(struct ingest *in, const struct segment_name *name, struct buf *bytes,
+                         struct err *e)
 {
-    int64_t first;
+    struct segment_writer *w;
+    char nonce[33], hash[SHA256_HEX];
+    int rc;
 
-    return get_base(in, p, p->chain.incarnation + 1, &first, e);
+    clock_nonce(in->p.clock, nonce);
+    rc = segment_writer_new(&w, name, nonce, clock_wall_ms(in->p.clock), e);
+    if (rc == 0 && (rc = segment_writer_close(w, e)) == 0)
+        rc = segment_writer_finish(w, bytes, hash, e);
+    segment_writer_free(w);
+    return rc;
+}
+
+int chain_close(struct ingest *in, struct part *p, struct err *e)
+{
+    struct segment_name name;
+    char key[KEY_MAX];
+    struct buf bytes;
+    int rc;
+
+    if (DEFECT("ingest.begins-unclosed"))
+        return 0;
+    part_name(p, p->chain.next, &name);
+    if ((rc = key_segment(&name, key, e)) < 0)
+        return rc;
+    buf_init(&bytes, SEGMENT_BYTES_MAX);
+    if ((rc = write_closing(in, &name, &bytes, e)) == 0)
+        rc = blob_create(in->p.blob, key, bytes.data, bytes.len, e);
+    buf_release(&bytes);
+    if (rc < 0)
+        return rc == ERR_EXISTS ? rc : err_wrap(e, "%s", key);
+    FAILPOINT("ingest.closed");
+    log_event(LOG_WARN, "chain.closed", "owner", p->owner, "dataset", p->dataset, "key", key, NULL);
+    return 0;
 }
 
 /* At offset 0, as a topic does. What retention took of it before is stated as missing, like any
@@ -289,10 +320,11 @@ int chain_find(struct ingest *in, struct part *p, int64_t hint, struct err *e)
     if (!c->known &&
         ((rc = list_tail(in, p, hint, &tail, e)) < 0 || (rc = find_anchor(in, p, &tail, e)) < 0))
         return rc;
-    while ((rc = get_segment(in, p, c->next, INT64_MAX, &next, &c->anchor, e)) > 0)
+    while ((rc = get_segment(in, p, c->next, INT64_MAX, &next, &c->anchor, e)) > 0 &&
+           next > c->next)
         c->next = next;
-    c->known = rc == 0;
-    return rc;
+    c->known = rc >= 0;
+    return rc; /* there, and covers nothing: it closes the chain */
 }
 
 int chain_record(struct ingest *in, const struct part *p, int64_t offset, struct anchor *out,

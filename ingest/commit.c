@@ -86,7 +86,6 @@ static int confirm(struct ingest *in, struct part *p, int64_t upto, struct ancho
         return part_failed(in, p, PART_FIND, "segment.unsure", e);
     }
     *inside = look.inside;
-    p->unproven = look.is == TOPIC_UNPROVEN;
     if (look.is == TOPIC_SAME || look.is == TOPIC_UNPROVEN)
         return 1;
     drop_mixed(in, p);
@@ -196,7 +195,8 @@ static int created(struct ingest *in, struct part *p, const char *key, struct er
     return 0;
 }
 
-/* Another ingester wrote this successor: what it covers is its; go on behind it. */
+/* Another ingester wrote this successor: what it covers is its; go on behind it. It may have closed
+ * the chain, for it saw a record of a new topic: these records are of the next incarnation then. */
 static int lost(struct ingest *in, struct part *p, const char *key)
 {
     struct err ignored = ERR_INIT;
@@ -214,17 +214,8 @@ static int lost(struct ingest *in, struct part *p, const char *key)
     return 0;
 }
 
-/*
- * ERR_EXISTS: another ingester has these records. Where no record told of which topic they are, one
- * may have told another ingester before retention took it; that one has begun the next incarnation
- * and reads them there.
- */
 static int create(struct ingest *in, struct part *p, const char *key, struct err *e)
 {
-    int rc = p->unproven ? chain_followed(in, p, e) : 0;
-
-    if (rc != 0)
-        return rc < 0 ? rc : ERR_EXISTS;
     if (DEFECT("ingest.overwrites"))
         return blob_put(in->p.blob, key, p->body.data, p->body.len, e);
     return blob_create(in->p.blob, key, p->body.data, p->body.len, e);

@@ -75,7 +75,6 @@ struct part {
     struct segment_size size;
     struct anchor anchor; /* its last record; not there: it has none */
     int64_t missing;      /* offsets that Kafka no longer had */
-    bool unproven;        /* no record told whether it is of the chain's topic */
 };
 
 struct ingest_metrics {
@@ -135,8 +134,8 @@ int part_make_room(struct ingest *in, struct err *e);
 void anchor_of(struct anchor *a, const struct bus_message *m);
 bool anchor_matches(const struct anchor *a, const struct bus_message *m);
 bool anchor_equals(const struct anchor *a, const struct anchor *b);
-/* Follows the chain from what p->chain knows, or finds it from `hint` (a committed offset or -1).
- */
+/* Follows the newest chain from what p->chain knows, or finds it from `hint` (a committed offset or
+ * -1). 0: its end; 1: it is closed, and nobody has begun the next incarnation yet; < 0. */
 int chain_find(struct ingest *in, struct part *p, int64_t hint, struct err *e);
 /* 1: the chain has a record at `offset` below its end; 0: it covers the offset, and has none there;
  * ERR_NOT_FOUND: the segment that tells is not in the store any more. */
@@ -144,10 +143,12 @@ int chain_record(struct ingest *in, const struct part *p, int64_t offset, struct
                  struct err *e);
 /* The same of p->body, the finished segment. */
 int chain_finished_record(const struct part *p, int64_t offset, struct anchor *out, struct err *e);
-/* Begins the next incarnation; that another did so first is fine. Then find again. */
+/* Creates the closing segment at the chain's end, so that nobody appends to it any more.
+ * ERR_EXISTS: another segment is there. */
+int chain_close(struct ingest *in, struct part *p, struct err *e);
+/* Begins the incarnation behind a closed chain; that another did so first is fine. Then find again.
+ */
 int chain_begin(struct ingest *in, struct part *p, const char *reason, struct err *e);
-/* Has anybody begun the next incarnation? 1, 0, < 0. */
-int chain_followed(struct ingest *in, struct part *p, struct err *e);
 
 /* --- place.c --- */
 int place_part(struct ingest *in, struct part *p, struct err *e); /* FIND, SHORT -> READ, SHORT */

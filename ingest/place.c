@@ -18,13 +18,28 @@ static int64_t committed(struct ingest *in, const struct part *p)
     return offset;
 }
 
-static int begin(struct ingest *in, struct part *p, const char *reason, struct err *e)
+/* In the incarnation behind a closed chain: who closed it may have died before this. */
+static int go_on(struct ingest *in, struct part *p, const char *reason, struct err *e)
 {
     int rc = chain_begin(in, p, reason, e);
 
-    if (rc < 0)
+    if (rc == 0)
+        part_later(in, p, PART_FIND, 0);
+    return rc;
+}
+
+/*
+ * The topic is a new one: first the chain is closed. If another appended to it meanwhile, this look
+ * is too old: what stands there now may be of the new topic. It is looked at again.
+ */
+static int begin(struct ingest *in, struct part *p, const char *reason, struct err *e)
+{
+    int rc = chain_close(in, p, e);
+
+    if (rc == 0)
+        return go_on(in, p, reason, e);
+    if (rc != ERR_EXISTS)
         return rc;
-    p->chain.known = false;
     part_later(in, p, PART_FIND, 0);
     return 0;
 }
@@ -240,8 +255,8 @@ static int place(struct ingest *in, struct part *p, struct err *e)
     int rc;
 
     hint = committed(in, p);
-    if ((rc = chain_find(in, p, hint, e)) < 0)
-        return rc;
+    if ((rc = chain_find(in, p, hint, e)) != 0)
+        return rc < 0 ? rc : go_on(in, p, "the incarnation before was closed", e);
     if (DEFECT("ingest.commits-first") && hint > p->chain.next)
         p->chain.next = hint;
     asked_ms = clock_mono_ms(in->p.clock);

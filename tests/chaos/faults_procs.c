@@ -135,11 +135,12 @@ enum answer second_ends(struct kind *k)
 /* ---- failpoints ------------------------------------------------------------------------------ */
 
 static const char *const failpoints[] = {
-    "ingest.flushed",   "ingest.finished",  "ingest.created",     "ingest.committed",
-    "ingest.begun",     "intake.marked",    "intake.accepted",    "intake.done",
-    "worker.begun",     "attempt.snapshot", "attempt.checkpoint", "attempt.files",
-    "attempt.manifest", "run.ended",        "run.told",           "publish.fenced",
-    "publish.claimed",  "publish.open",     "publish.committed",  "publish.told",
+    "ingest.flushed", "ingest.finished",  "ingest.created",   "ingest.committed",
+    "ingest.closed",  "ingest.begun",     "intake.marked",    "intake.accepted",
+    "intake.done",    "worker.begun",     "attempt.snapshot", "attempt.checkpoint",
+    "attempt.files",  "attempt.manifest", "run.ended",        "run.told",
+    "publish.fenced", "publish.claimed",  "publish.open",     "publish.committed",
+    "publish.told",
 };
 enum { FAILPOINTS = sizeof failpoints / sizeof failpoints[0] };
 

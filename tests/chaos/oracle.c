@@ -173,6 +173,8 @@ static int read_segment(struct oracle *o, int stream, int32_t partition, struct 
     struct buf bytes;
     int rc;
 
+    if (at->closed)
+        return 0;
     name_of(o, stream, partition, &name);
     if ((rc = key_segment(&name, key, e)) < 0)
         return rc;
@@ -184,12 +186,34 @@ static int read_segment(struct oracle *o, int stream, int32_t partition, struct 
         violation(o, "%s: %s", key, e->text);
     } else if (rc == 0) {
         at->next = segment_reader_footer(r)->next;
+        at->closed = segment_reader_footer(r)->closed;
         at->segments++;
         o->tally.segments++;
     }
     segment_reader_free(r);
     buf_release(&bytes);
     return rc == ERR_NOT_FOUND ? 0 : rc < 0 ? rc : 1;
+}
+
+static int read_chain(struct oracle *o, int stream, int32_t partition, struct err *e)
+{
+    int rc;
+
+    while ((rc = read_segment(o, stream, partition, e)) > 0)
+        ;
+    return rc;
+}
+
+/* The next incarnation is there: so the chain is closed, be it since the last look. */
+static int check_closed(struct oracle *o, int stream, int32_t partition, struct err *e)
+{
+    int rc = read_chain(o, stream, partition, e);
+
+    if (rc == 0 && !o->places[stream][partition].closed)
+        violation(o, "%s/%d incarnation %llu is open, and the next one has begun",
+                  o->streams[stream].dataset, (int)partition,
+                  (unsigned long long)o->places[stream][partition].incarnation);
+    return rc;
 }
 
 /* 1: another incarnation begins; 0: there is none. */
@@ -210,7 +234,8 @@ static int next_incarnation(struct oracle *o, int stream, int32_t partition, str
     arena_init(&arena, 1 << 20);
     buf_init(&bytes, 1 << 16);
     if ((rc = blob_get(o->store, key, &bytes, e)) == 0 &&
-        (rc = chain_base_read(&arena, bytes.data, bytes.len, RECORD_JSON, &base, e)) == 0) {
+        (rc = chain_base_read(&arena, bytes.data, bytes.len, RECORD_JSON, &base, e)) == 0 &&
+        (rc = check_closed(o, stream, partition, e)) == 0) {
         *at = (struct place){.incarnation = name.incarnation, .next = base.first};
         o->tally.incarnations++;
         if (o->streams[stream].life == 0)
@@ -231,9 +256,7 @@ int oracle_read(struct oracle *o, int stream, struct err *e)
 
     for (p = 0; p < o->streams[stream].partitions; p++)
         do {
-            while ((rc = read_segment(o, stream, p, e)) > 0)
-                ;
-            if (rc == 0)
+            if ((rc = read_chain(o, stream, p, e)) == 0)
                 rc = next_incarnation(o, stream, p, e);
             if (rc < 0)
                 return rc;

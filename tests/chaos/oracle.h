@@ -69,6 +69,7 @@ struct place { /* how far a partition's chain was read */
     uint64_t incarnation;
     int64_t next;
     size_t segments; /* of this incarnation */
+    bool closed;     /* by the last of them */
 };
 
 struct tally {

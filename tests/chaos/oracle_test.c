@@ -102,17 +102,37 @@ static void add(struct segment_writer *w, int64_t offset, int i)
     arena_release(&arena);
 }
 
+static void finish_segment(struct segment_writer *w, const struct segment_name *name)
+{
+    char key[KEY_MAX], hash[SHA256_HEX];
+    struct buf b;
+
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    ok(segment_writer_finish(w, &b, hash, &e));
+    segment_writer_free(w);
+    ok(key_segment(name, key, &e));
+    ok(blob_put(t.blob, key, b.data, b.len, &e));
+    buf_release(&b);
+}
+
+static void close_chain(uint64_t incarnation, int64_t end)
+{
+    const struct segment_name name = {"acme", "news", incarnation, 0, end};
+    struct segment_writer *w = NULL;
+
+    ok(segment_writer_new(&w, &name, "n", 1, &e));
+    ok(segment_writer_close(w, &e));
+    finish_segment(w, &name);
+}
+
 /* The records that `order` names, one an offset; -1: a rejected one, -2: none. */
 static void put_segment(uint64_t incarnation, int64_t first, const int *order, size_t n)
 {
     const struct segment_name name = {"acme", "news", incarnation, 0, first};
     const struct err why = {ERR_FORMAT, "label: missing"};
     struct segment_writer *w = NULL;
-    char key[KEY_MAX], hash[SHA256_HEX];
-    struct buf b;
     size_t i;
 
-    buf_init(&b, SEGMENT_BYTES_MAX);
     ok(segment_writer_new(&w, &name, "n", 1, &e));
     for (i = 0; i < n; i++)
         if (order[i] == -1)
@@ -120,11 +140,7 @@ static void put_segment(uint64_t incarnation, int64_t first, const int *order, s
         else if (order[i] >= 0)
             add(w, first + (int64_t)i, order[i]);
     ok(segment_writer_cover(w, first + (int64_t)n, &e));
-    ok(segment_writer_finish(w, &b, hash, &e));
-    segment_writer_free(w);
-    ok(key_segment(&name, key, &e));
-    ok(blob_put(t.blob, key, b.data, b.len, &e));
-    buf_release(&b);
+    finish_segment(w, &name);
 }
 
 static void send_all(void)
@@ -284,6 +300,7 @@ static void each_life_has_its_rejected_one(void **state)
 
     send_two_lives();
     put_segment(0, 0, head, 3);
+    close_chain(0, 3);
     put_base(1);
     ok(oracle_read(&t.oracle, 0, &e));
     assert_int_equal(oracle_awaits(&t.oracle, 0, t.sent, COUNT), 3);
@@ -300,6 +317,7 @@ static void the_rejected_one_of_another_life(void **state)
 
     send_two_lives();
     put_segment(0, 0, head, 3);
+    close_chain(0, 3);
     put_base(1);
     put_segment(1, 0, lacks, 3);
     judge(COUNT);
@@ -315,6 +333,7 @@ static void a_rejected_one_alone_in_its_life(void **state)
     send(3, SENT_GOOD, -1);
     send(4, SENT_GOOD, -1);
     put_segment(0, 0, head, 3);
+    close_chain(0, 3);
     put_base(1);
     ok(oracle_read(&t.oracle, 0, &e));
     assert_int_equal(oracle_awaits(&t.oracle, 0, t.sent, COUNT), 1);
@@ -322,6 +341,40 @@ static void a_rejected_one_alone_in_its_life(void **state)
     judge(COUNT);
     says(0, "");
     assert_int_equal(oracle_awaits(&t.oracle, 0, t.sent, COUNT), 0);
+}
+
+static void an_incarnation_behind_an_open_chain(void **state)
+{
+    static const int second[] = {3, 4, -1};
+
+    send_two_lives();
+    put_segment(0, 0, head, 3);
+    put_base(1);
+    put_segment(1, 0, second, 3);
+    judge(COUNT);
+    says(1, "news/0 incarnation 0 is open, and the next one has begun");
+}
+
+/* Between two looks a chain may have grown, been closed, and the next one begun. */
+static void a_chain_that_is_closed_between_two_looks(void **state)
+{
+    static const int second[] = {-1};
+
+    send_all();
+    send(5, SENT_BAD, 0);
+    t.sent[5].life = 1;
+    put_segment(0, 0, head, 3);
+    ok(oracle_read(&t.oracle, 0, &e));
+    put_segment(0, 3, tail, 2);
+    close_chain(0, 5);
+    ok(oracle_read(&t.oracle, 0, &e));
+    ok(oracle_read(&t.oracle, 0, &e));
+    t.stream.life = 1;
+    put_base(1);
+    put_segment(1, 0, second, 1);
+    judge(COUNT);
+    says(0, "");
+    assert_int_equal(t.oracle.tally.segments, 4);
 }
 
 static struct bus_header header(const char *name, const char *value)
@@ -579,6 +632,8 @@ int main(void)
         TEST(each_life_has_its_rejected_one),
         TEST(the_rejected_one_of_another_life),
         TEST(a_rejected_one_alone_in_its_life),
+        TEST(an_incarnation_behind_an_open_chain),
+        TEST(a_chain_that_is_closed_between_two_looks),
         TEST(a_rejected_record_has_copies),
         TEST(a_rejected_record_without_copy),
         TEST(a_record_that_is_gone_needs_no_copy),

@@ -35,6 +35,7 @@ struct chain {
     int past;       /* lives before this one are another incarnation's */
     int life;       /* the last that the incarnation holds; -1: nothing of any */
     int64_t next;
+    bool closed;        /* by its last segment */
     uint64_t at, after; /* when the segment was created, and the one before it */
     size_t listed;
     struct covered *segments;
@@ -291,15 +292,15 @@ static bool read_segment(struct chain *c)
     world_must(rc, &e);
     world_must(segment_reader_new(&r, b.data, b.len, &e), &e);
     f = segment_reader_footer(r);
-    if (segment_footer_check(f, &c->name, &e) < 0 || f->next <= f->first)
+    if (segment_footer_check(f, &c->name, &e) < 0)
         world_violation(c->w, "%s: %s", place(c, where), e.text);
     add_segment(c, key, f->next);
     read_records(c, r);
-    rc = f->next > c->next;
+    c->closed = f->closed;
     c->next = f->next;
     segment_reader_free(r);
     buf_release(&b);
-    return rc;
+    return !c->closed;
 }
 
 /* Was a topic made anew between two moments? */
@@ -317,11 +318,10 @@ static bool made_anew(const struct chain *c, uint64_t from, uint64_t to)
 static bool begin(struct chain *c)
 {
     uint64_t before = c->begun;
-    char where[160];
     struct err e = ERR_INIT;
     struct chain_base base;
     struct arena arena;
-    char key[KEY_MAX];
+    char key[KEY_MAX], where[160];
     struct buf b;
     int rc;
 
@@ -334,6 +334,8 @@ static bool begin(struct chain *c)
         world_must(chain_base_read(&arena, b.data, b.len, RECORD_JSON, &base, &e), &e);
         c->next = base.first;
         c->begun = c->at = watch_created(c->w, key);
+        if (!c->closed)
+            world_violation(c->w, "%s: begins, and the chain before it is open", place(c, where));
         if (!made_anew(c, before, c->begun))
             world_violation(c->w, "%s was begun, and the topic had not been made anew",
                             place(c, where));
@@ -357,6 +359,7 @@ static void check_partition(struct world *w, struct dataset *d, int32_t partitio
         c.past = c.life >= 0 ? c.life + 1 : c.past;
         c.life = -1;
         c.listed = c.segment_count = c.missing_count = 0;
+        c.closed = false;
         while (read_segment(&c))
             ;
         world_must(key_chain_prefix(&c.name, prefix, &e), &e);

@@ -27,6 +27,7 @@ const char *const plant_names[] = {
     "ingest.not-compared-at-cut", /* only who takes a partition over compares */
     "ingest.no-watch",            /* a quiet partition is not compared */
     "ingest.absent-is-new",       /* a record that is gone proves another topic */
+    "ingest.begins-unclosed",     /* the next incarnation, and the chain before stays open */
     "ingest.passes-over",         /* what could not be taken is left out */
     "ingest.chain-not-reread",    /* what is remembered of a chain is believed */
     "intake.commits-first",       /* the offset before job.json */

@@ -43,6 +43,7 @@ must_find ingest.overwrites 20
 must_find ingest.missing-early 20
 must_find ingest.copies-later 20
 must_find ingest.chain-not-reread 20
+must_find ingest.begins-unclosed 20
 must_find intake.commits-first 40
 must_find intake.no-marker 20
 must_find worker.attempt-overwrites 20

@@ -94,7 +94,7 @@ static void note(struct chain_seen *seen, const struct segment_record *r)
                      (const char *)m->headers[i].value);
 }
 
-/* False: no such segment, the chain ends. */
+/* False: no such segment, or a closing one: the chain ends. */
 static bool read_one(struct checker *c)
 {
     struct segment_reader *r = NULL;
@@ -127,10 +127,11 @@ static bool read_one(struct checker *c)
     if (c->bus && c->ahead && c->ahead->offset >= c->from)
         assert_true(c->ahead->offset >= f->next);
     c->seen->next = f->next;
+    c->seen->closed = f->closed;
     c->seen->segments++;
     segment_reader_free(r);
     buf_release(&bytes);
-    return true;
+    return !c->seen->closed;
 }
 
 static int64_t base_first(struct checker *c)

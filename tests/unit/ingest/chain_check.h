@@ -12,6 +12,7 @@
 struct chain_seen {
     size_t segments, documents, tombstones, seals, rejected;
     int64_t first, next, missing;
+    bool closed;
     char reason[600]; /* of the last rejection */
     char uri[600];    /* the last HEADER_URI */
 };

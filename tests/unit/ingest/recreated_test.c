@@ -299,26 +299,143 @@ static void begin_incarnation_1(void)
     buf_release(&b);
 }
 
-/* No record is left that tells, but another ingester saw one and began anew: what was read is its.
+/* A segment of incarnation 0 that another ingester creates: up to `next` all is missing; it closes
+ * the chain if it covers nothing. */
+static void another_appends(int64_t first, int64_t next)
+{
+    const struct segment_name name = {.owner = "acme", .dataset = "news", .first = first};
+    struct segment_writer *s = NULL;
+    char key[KEY_MAX], hash[SHA256_HEX];
+    struct buf b;
+
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    ok(segment_writer_new(&s, &name, "another's", 1, &e));
+    if (next == first)
+        ok(segment_writer_close(s, &e));
+    else
+        ok(segment_writer_missing(s, first, next, &e));
+    ok(segment_writer_finish(s, &b, hash, &e));
+    ok(key_segment(&name, key, &e));
+    ok(blob_create(w.blob, key, b.data, b.len, &e));
+    segment_writer_free(s);
+    buf_release(&b);
+}
+
+static void another_closes(void)
+{
+    another_appends(10, 10);
+}
+
+static void another_begins(void)
+{
+    another_closes();
+    begin_incarnation_1();
+}
+
+/* An ingester whose chain ends at 10 reads five records of a new topic, of which retention leaves
+ * those from `low` on: none tells it. `befalls` the store when it is about to create its segment.
  */
-static void test_another_saw_the_proof(void **state)
+static void append_unknowing(int64_t low, void (*befalls)(void))
 {
     struct ingest *in;
 
-    (void)state;
     ingest_old(10);
     in = world_ingest(&w);
     world_run(&w, in, 500);
-    put_many(10, 15);
+    recreate();
+    put_many(100, 110);
+    ok(bus_mem_trim(w.bus, TOPIC, 0, 10, &e)); /* another saw a record of these */
+    put_many(110, 115);
     world_run(&w, in, 500);
-    ok(bus_mem_trim(w.bus, TOPIC, 0, 12, &e));
-    begin_incarnation_1();
+    ok(bus_mem_trim(w.bus, TOPIC, 0, low, &e));
+    w.on_create = befalls;
     world_run(&w, in, 10000);
+    assert_null(w.on_create);
     assert_int_equal(world_logged(&w, "segment.lost"), 1);
+    assert_int_equal(world_logged(&w, "chain.begun"), befalls == another_closes);
     assert_int_equal(chain_of(0).documents, 10);
-    assert_int_equal(whole_in(1).documents, 3);
-    assert_int_equal(whole_in(1).missing, 12);
+    assert_true(chain_of(0).closed);
+    assert_int_equal(whole_in(1).documents, 15 - low);
+    assert_int_equal(whole_in(1).missing, low);
     ingest_free(in);
+}
+
+static void test_another_begins_before_the_create(void **state)
+{
+    (void)state;
+    append_unknowing(12, another_begins);
+}
+
+/* The oldest record that Kafka has is the open segment's: it tells nothing of the chain. */
+static void test_another_begins_and_the_open_one_agrees(void **state)
+{
+    (void)state;
+    append_unknowing(10, another_begins);
+}
+
+static void test_the_closer_dies(void **state)
+{
+    (void)state;
+    append_unknowing(12, another_closes);
+}
+
+static void another_takes_all(void)
+{
+    ok(bus_mem_trim(w.bus, TOPIC, 0, 15, &e));
+    another_appends(10, 15);
+}
+
+static void another_takes_some(void)
+{
+    another_appends(10, 12);
+}
+
+/* Who is about to close the chain for what it saw of the new topic, when another appends to it. */
+static void close_late(void (*befalls)(void))
+{
+    ingest_old(10);
+    recreate();
+    put_many(100, 115);
+    w.on_create = befalls;
+    run_anew(5000);
+    assert_null(w.on_create);
+}
+
+/* It looks again, and there is nothing to be seen any more: the chain goes on. */
+static void test_the_closer_loses(void **state)
+{
+    (void)state;
+    close_late(another_takes_all);
+    assert_int_equal(world_logged(&w, "chain.begun"), 0);
+    put_many(115, 118);
+    run_anew(5000);
+    assert_false(chain_of(0).closed);
+    assert_int_equal(chain_of(0).missing, 5);
+    assert_int_equal(whole_in(0).documents, 13);
+}
+
+static void test_the_closer_loses_and_closes(void **state)
+{
+    (void)state;
+    close_late(another_takes_some);
+    assert_int_equal(world_logged(&w, "chain.begun"), 1);
+    assert_int_equal(chain_of(0).next, 12);
+    assert_true(chain_of(0).closed);
+    assert_int_equal(whole_in(1).documents, 15);
+}
+
+/* Chains of earlier versions are closed by the next one's begin. */
+static void test_followed_without_a_closing_segment(void **state)
+{
+    (void)state;
+    ingest_old(10);
+    begin_incarnation_1();
+    recreate();
+    put_many(100, 115);
+    run_anew(5000);
+    assert_int_equal(world_logged(&w, "chain.begun"), 0);
+    assert_int_equal(chain_of(0).documents, 10);
+    assert_int_equal(whole_in(1).documents, 15);
 }
 
 static void test_deleted_before_the_cut(void **state)
@@ -422,7 +539,12 @@ int main(void)
         CASE(test_before_the_first_cut),
         CASE(test_before_the_first_cut_and_trimmed),
         CASE(test_same_and_trimmed),
-        CASE(test_another_saw_the_proof),
+        CASE(test_another_begins_before_the_create),
+        CASE(test_another_begins_and_the_open_one_agrees),
+        CASE(test_the_closer_dies),
+        CASE(test_the_closer_loses),
+        CASE(test_the_closer_loses_and_closes),
+        CASE(test_followed_without_a_closing_segment),
         CASE(test_deleted_before_the_cut),
         CASE(test_while_its_end_is_looked_at),
         CASE(test_deleted_while_its_end_is_looked_at),

@@ -114,7 +114,14 @@ static int fault_flush(struct bus_producer *p, int ms, struct err *e)
 static int fault_blob(void *arg, const char *call, const char *key, enum blob_mem_moment moment,
                       struct err *e)
 {
-    (void)arg, (void)call, (void)key;
+    struct world *w = arg;
+    void (*event)(void) = w->armed && !strcmp(call, "create") ? w->on_create : NULL;
+
+    (void)key;
+    if (event) {
+        w->on_create = NULL;
+        event();
+    }
     return moment == BLOB_MEM_BEFORE ? before(e) : after(0, e);
 }
 

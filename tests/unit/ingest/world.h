@@ -40,6 +40,7 @@ struct world {
     int at, calls;
     int64_t compacted_from, compacted_to; /* offsets [from, to) are not read back any more */
     void (*on_read)(void);                /* befalls the topic once, before the next read_at */
+    void (*on_create)(void);              /* befalls the store once, before the next create */
     /* the events of the log since the begin */
     struct buf log;
     bool ready;
