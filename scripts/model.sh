@@ -32,6 +32,7 @@ holds runs    safety                  FAULTS=2 WORKERS=1 TRIES=1
 holds chain   safety                  FAULTS=2 GOOD=4 BAD=1
 holds chain   all_taken               FAULTS=1 LOW=2
 holds topic   safety                  COMPACTED=0
+holds topic   safety                  INGESTERS=2 N=2 FAULTS=0
 holds topic   present_taken           COMPACTED=1
 holds publish safety                  FAULTS=2 GIVES=2
 holds publish safety                  FAULTS=1 GIVES=2 VARIANT_ID_PER_PROCESS
@@ -52,6 +53,7 @@ fails topic   present_taken           BUG_CHAIN_ALONE
 fails topic   present_taken           BUG_LAST_RECORD_ONLY
 fails topic   present_taken           BUG_NOT_COMPARED_AT_CUT
 fails topic   present_taken           BUG_NO_WATCH
+fails topic   in_one_incarnation      BUG_NOT_CLOSED INGESTERS=2 N=2
 fails runs    not_of_redis_alone      BUG_412_IS_A_LOSS TRIES=1
 fails runs    cancel_answers_what_won BUG_CANCEL_ANSWERS_ITSELF FAULTS=1
 fails runs    one_end                 BUG_CANCEL_OVERWRITES
@@ -95,6 +97,7 @@ holds chain   safety                  FAULTS=3
 holds chain   safety                  FAULTS=2 N=4 GOOD=9 BAD=2 LOW=2
 holds chain   all_taken               FAULTS=2
 holds topic   safety                  N=4 LOW=2 COMPACTED=2
+holds topic   safety                  INGESTERS=2 FAULTS=1
 holds topic   present_taken           N=4 LOW=2
 holds publish safety                  FAULTS=3 GIVES=3
 holds publish told                    FAULTS=2 GIVES=3

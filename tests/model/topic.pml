@@ -4,21 +4,26 @@
  *   Producer    records, offsets without one (transaction markers), retention, a record that compaction
  *               takes; it may stop anywhere
  *   Operator    perhaps makes the topic anew, at any moment
- *   Ingester    ingest/place.c place and wait_short (find), place_compare (compare), place_watch (quiet);
- *               ingest/commit.c complete and confirm (cut); ingest/intake.c (reading)
+ *   Ingester    ingest/place.c place and wait_short (find), begin (renew), place_compare (compare), place_watch
+ *               (quiet); ingest/commit.c complete and confirm (cut), commit_put (append); ingest/intake.c (reading);
+ *               one, or two that both believe in the partition
  *
  * Kafka tells no topic from its successor: offsets begin at 0 again, and the consumer reads on where it
  * was. Only records tell, for those of two topics are never equal (time and hash). Each question to Kafka
- * is a step of its own. One ingester, no faults: chain.pml has those.
+ * is a step of its own. The only fault is a death between the closing of a chain and the begin of the next
+ * incarnation: chain.pml has the others.
  *
- * Held by an assert: an incarnation begins only if the topic was made anew. Held by `present_taken`: each
- * record that the topic has now is in a segment in the end.
+ * Held by asserts: an incarnation begins only if the topic was made anew; no record is in two of them. Held
+ * by `present_taken`: each record that the topic has now is in a segment in the end.
  */
 #ifndef N
 #define N 3 /* offsets 0 .. N - 1 */
 #endif
 #ifndef LOW
 #define LOW 1 /* how far retention gets */
+#endif
+#ifndef INGESTERS
+#define INGESTERS 1
 #endif
 #include "store.pml"
 
@@ -34,11 +39,15 @@
 byte life = 1;        /* of the topic that is there */
 byte high, low, rec;  /* rec: bits of offsets with a record */
 
-/* S3: the newest incarnation's chain, and what is in any segment */
-byte next, has[3], taken[3]; /* by life */
-byte last, last_life;        /* the chain's last record: offset + 1; 0: none */
+/* S3: the chain of each incarnation */
+byte tail[2];           /* the next offset */
+bool closed[2];
+byte has1[2], has2[2]; /* records of the topic's first and second life */
+bool begun;            /* the base.json of incarnation 1 */
 
-hidden byte at;
+#define HAS(i, l) (l == 1 -> has1[i] : has2[i])
+
+hidden byte at, last;
 
 /* at = the first record from `offset` on; N: none */
 inline read_at(offset)
@@ -50,17 +59,28 @@ inline read_at(offset)
     od
 }
 
+/* last = the last record of the ingester's chain: offset + 1; 0: none */
+inline find_last()
+{
+    last = next;
+    do
+    :: last > 0 && !((has1[inc] | has2[inc]) & BIT(last - 1)) -> last--
+    :: else -> break
+    od
+}
+
 inline compare(upto)
 {
     atomic {
         is = UNPROVEN;
         oldest = true;
+        find_last();
         if
         :: last ->
             read_at(last - 1);
             if
-            :: at == last - 1 -> is = (life == last_life -> SAME : NEW); oldest = false
-            :: at > last - 1 && at < next -> is = (has[life] & BIT(at) -> SAME : NEW); oldest = false
+            :: at == last - 1 -> is = (HAS(inc, life) & BIT(at) -> SAME : NEW); oldest = false
+            :: at > last - 1 && at < next -> is = (HAS(inc, life) & BIT(at) -> SAME : NEW); oldest = false
             :: else
 #if defined(BUG_ABSENT_IS_NEW)
                 is = NEW; oldest = false
@@ -70,14 +90,15 @@ inline compare(upto)
             fi
         :: else
         fi;
-        at = 0
+        at = 0;
+        last = 0
     };
     if
     :: atomic { oldest ->
         read_at(0);
         if
         :: at == N
-        :: at < next -> is = (has[life] & BIT(at) -> SAME : NEW)
+        :: at < next -> is = (HAS(inc, life) & BIT(at) -> SAME : NEW)
 #if !defined(BUG_CHAIN_ALONE)
         :: at < N && at >= next && at < upto -> is = (open[life] & BIT(at) -> SAME : NEW)
 #endif
@@ -94,35 +115,59 @@ inline compare(upto)
     fi
 }
 
-/* base.json */
-inline begin_incarnation()
+/* The conditional create of the chain's next segment decides who goes on, and where. */
+#define WON (tail[inc] == next && !closed[inc])
+
+/* The closing segment, then base.json. */
+inline renew()
 {
-    HOLDS(only_if_made_anew, life == 2);
-    next = 0;
-    has[1] = 0;
-    has[2] = 0;
-    last = 0;
-    last_life = 0
+#if !defined(BUG_NOT_CLOSED)
+    if
+    :: atomic { WON -> closed[inc] = true }
+    :: atomic { !WON -> goto find }
+    fi;
+#endif
+    if
+    :: atomic { true ->
+        HOLDS(only_if_made_anew, life == 2 && inc == 0);
+        begun = true;
+        goto find
+    }
+    :: atomic { FAULT; goto find }
+    fi
 }
 
-active proctype Ingester()
+active [INGESTERS] proctype Ingester()
 {
-    byte pos, open[3], is, gone;
+    byte inc, next, pos, open[3], is, gone;
     bool oldest;
 
 find:
-    atomic { open[1] = 0; open[2] = 0; is = 0; pos = next; gone = low }
+    atomic {
+        open[1] = 0;
+        open[2] = 0;
+        next = 0;
+        pos = 0;
+        gone = 0;
+        is = 0;
+        if
+        :: begun -> inc = 1
+        :: else
+        fi
+    };
+    atomic { next = tail[inc]; pos = next; gone = low };
     if
-    :: atomic { high < next }
+    :: atomic { closed[inc] -> HOLDS(only_if_made_anew, inc == 0); begun = true; goto find }
+    :: atomic { !closed[inc] && high < next }
         if /* time goes by */
-        :: atomic { high < next -> begin_incarnation(); goto find }
+        :: atomic { high < next } -> renew()
         :: atomic { high >= next -> goto find }
         fi
-    :: atomic { high >= next }
+    :: atomic { !closed[inc] && high >= next }
     fi;
     compare(next);
     if
-    :: atomic { is == NEW -> begin_incarnation(); goto find }
+    :: atomic { is == NEW } -> renew()
     :: atomic { is == SHORTER -> goto find }
     :: atomic { is == SAME || is == UNPROVEN -> is = 0; pos = (gone > next -> gone : next); gone = 0 }
     fi;
@@ -144,25 +189,18 @@ end_reading:
         :: atomic { is == SAME || is == UNPROVEN -> is = 0 }
         fi;
 #endif
-        atomic {
-            has[1] = has[1] | open[1];
-            has[2] = has[2] | open[2];
-            taken[1] = taken[1] | open[1];
-            taken[2] = taken[2] | open[2];
-            at = pos;
-            do
-            :: at > next && !((open[1] | open[2]) & BIT(at - 1)) -> at--
-            :: else -> break
-            od;
-            if
-            :: at > next -> last = at; last_life = (open[2] & BIT(at - 1) -> 2 : 1)
-            :: else
-            fi;
-            at = 0;
+        if
+        :: atomic { WON ->
+            HOLDS(in_one_incarnation, !(open[1] & has1[1 - inc]) && !(open[2] & has2[1 - inc]));
+            has1[inc] = has1[inc] | open[1];
+            has2[inc] = has2[inc] | open[2];
             next = pos;
+            tail[inc] = next;
             open[1] = 0;
             open[2] = 0
         }
+        :: atomic { !WON -> goto find }
+        fi
     :: atomic { pos == next && (pos > high || pos < low) -> goto find } /* misplaced */
 #if !defined(BUG_NO_WATCH)
     :: atomic { pos == next && pos == high } /* quiet */
@@ -199,6 +237,6 @@ active proctype Operator()
 
 CLOCK
 
-#define LEFT(l) (life == l && (rec & ~UPTO(low) & ~taken[l]) != 0)
+#define LEFT(l) (life == l && (rec & ~UPTO(low) & ~(has##l[0] | has##l[1])) != 0)
 
 ltl present_taken { <> [] !(LEFT(1) || LEFT(2)) }
