@@ -373,10 +373,37 @@ static void test_another_begins_and_the_open_one_agrees(void **state)
     append_unknowing(10, another_begins);
 }
 
-static void test_the_closer_dies(void **state)
+static void test_another_closes_before_the_create(void **state)
 {
     (void)state;
     append_unknowing(12, another_closes);
+}
+
+static void die_behind_it(void)
+{
+    w.kind = FAULT_CRASH_AFTER;
+    w.at = w.calls + 1;
+}
+
+/* Before it begins the next incarnation; another does. */
+static void test_the_closer_dies(void **state)
+{
+    (void)state;
+    ingest_old(10);
+    recreate();
+    put_many(100, 115);
+    w.on_create = die_behind_it;
+    run_anew(5000);
+    assert_true(w.dead);
+    assert_true(chain_of(0).closed);
+    assert_int_equal(world_logged(&w, "chain.begun"), 0);
+
+    w.dead = false;
+    w.kind = FAULT_NONE;
+    run_anew(5000);
+    assert_int_equal(world_logged(&w, "chain.begun"), 1);
+    assert_int_equal(chain_of(0).documents, 10);
+    assert_int_equal(whole_in(1).documents, 15);
 }
 
 static void another_takes_all(void)
@@ -541,6 +568,7 @@ int main(void)
         CASE(test_same_and_trimmed),
         CASE(test_another_begins_before_the_create),
         CASE(test_another_begins_and_the_open_one_agrees),
+        CASE(test_another_closes_before_the_create),
         CASE(test_the_closer_dies),
         CASE(test_the_closer_loses),
         CASE(test_the_closer_loses_and_closes),
