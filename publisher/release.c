@@ -21,6 +21,11 @@ static int load_end(struct publisher *pub, struct release *r, struct buf *b, con
     if ((rc = key_run(r->name.owner, r->name.run, RUN_END, key, e)) < 0)
         return rc;
     rc = release_get(pub, key, b, e);
+    if (rc == ERR_NOT_FOUND && DEFECT("publish.done-believed")) {
+        r->end = (struct run_end){
+            .owner = r->name.owner, .run = r->name.run, .state = JOB_FINISHED, .attempt = 1};
+        return 1;
+    }
     if (rc == ERR_NOT_FOUND) {
         *why = "no such run has ended";
         return 0;
