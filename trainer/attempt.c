@@ -238,7 +238,7 @@ static int read_history(struct attempt *a, struct job_attempts *history, struct 
 {
     int rc = job_attempts(a->t, &a->ref, history, e);
 
-    if (rc < 0 || history->highest <= a->n || DEFECT("attempt.counts-later"))
+    if (rc < 0 || history->highest <= a->n)
         return rc;
     atomic_store(&a->stopped, ERR_FENCED);
     return attempt_go_on(a, e);
