@@ -9,7 +9,14 @@
 #include "schemas/segment.h"
 #include "tests/sim/sim.h"
 
-enum { STREAM_PEOPLE = 2000, STREAMS = 8, BURST = 9, GAP_MS = 240000, GONE_MS = 90000 };
+enum {
+    STREAM_PEOPLE = 2000,
+    STREAMS = 8,
+    BURST = 9,
+    GAP_MS = 240000,
+    GONE_MS = 90000,
+    READ_MS = 200000
+};
 
 uint64_t sent_hash(const void *key, size_t key_len, const void *value, size_t value_len)
 {
@@ -274,17 +281,17 @@ static void create(struct dataset *d)
     d->lives[d->life_count++].born = ++d->w->moment;
 }
 
-/* At once as long as it was, and a record at each offset. */
+/* At once as long as it was, or longer, and a record at each offset. */
 static void refill(struct dataset *d, const int64_t high[PARTS_MAX])
 {
     struct topic_life *l = life_of(d);
+    int64_t n, more = (int64_t)draw(d, 2);
     size_t from = l->count;
     struct err e = ERR_INIT;
-    int64_t n;
     int i;
 
     for (i = 0; i < d->parts; i++)
-        for (n = 0; n <= high[i]; n++)
+        for (n = 0; n < high[i] + more; n++)
             send_document(d, d->producer, i);
     world_must(bus_flush(d->producer, 1000, &e), &e);
     confirm(l, from);
@@ -296,6 +303,8 @@ static void recreate(struct dataset *d)
     struct err e = ERR_INIT;
     int i;
 
+    if (draw(d, 2)) /* readers are at its end */
+        clock_sleep_ms(d->w->clock, READ_MS);
     for (i = 0; i < d->parts; i++)
         world_must(bus_watermarks(d->w->bus, d->topic, i, &low, &high[i], &e), &e);
 

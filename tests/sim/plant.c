@@ -37,7 +37,6 @@ const char *const plant_names[] = {
     "store.own-is-lost",          /* one's own create that is there already is another's */
     "worker.attempt-overwrites",  /* attempts/<n>.json is put, not created */
     "attempt.gives-up",           /* attempts are used up: the run has failed at once */
-    "attempt.counts-later",       /* an attempt counts those behind it, too */
     "attempt.crash-released",     /* who crashed hands over, and that is not counted */
     "run.end-overwrites",         /* end.json is put, not created */
     "run.end-first",              /* end.json before the manifest */
@@ -47,7 +46,7 @@ const char *const plant_names[] = {
     "publish.again",              /* runs that have their event are not remembered */
     "publish.published-unread",   /* published is not read at a takeover */
     "publish.known-kept",         /* published is read once, not at each takeover */
-    "publish.done-believed",      /* done says it: the state in end.json does not count */
+    "publish.done-believed",      /* done says it: end.json does not count */
     "publish.marker-first",       /* open/<owner>/<run> goes when done is read */
     "publish.key-outside",        /* the key on published behind the transaction */
     "publish.key-before",         /* the key on published before the transaction */
