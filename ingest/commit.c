@@ -197,17 +197,11 @@ static int created(struct ingest *in, struct part *p, const char *key, struct er
 
 /* Another ingester wrote this successor: what it covers is its; go on behind it. It may have closed
  * the chain, for it saw a record of a new topic: these records are of the next incarnation then. */
-static int lost(struct ingest *in, struct part *p, const char *key, struct err *e)
+static int lost(struct ingest *in, struct part *p, const char *key)
 {
-    struct err ignored = ERR_INIT;
-
     metric_add(in->m.lost, 1, p->owner, p->dataset, NULL);
     log_event(LOG_WARN, "segment.lost", "owner", p->owner, "dataset", p->dataset, "key", key,
               "first", LOG_I(p->size.first), "next", LOG_I(p->size.next), NULL);
-    if (DEFECT("ingest.keeps-buffer") && chain_find(in, p, -1, &ignored) == 0) {
-        p->size.first = p->chain.next;
-        return commit_put(in, p, e);
-    }
     part_drop(in, p);
     part_later(in, p, PART_FIND, 0);
     return 0;
@@ -242,7 +236,7 @@ int commit_put(struct ingest *in, struct part *p, struct err *e)
     if (rc == 0 || (DEFECT("ingest.lost-is-won") && rc == ERR_EXISTS))
         return created(in, p, key, e);
     if (rc == ERR_EXISTS)
-        return lost(in, p, key, e);
+        return lost(in, p, key);
     (void)err_wrap(e, "%s", key);
     if ((rc = part_failed(in, p, PART_PUT, "segment.create_failed", e)) == 0)
         in->store_ms = clock_mono_ms(in->p.clock) + clock_backoff_ms(in->p.clock, in->store_tries++,

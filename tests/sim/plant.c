@@ -15,7 +15,6 @@ const char *const plant_names[] = {
     "ingest.commits-first",       /* the offset before the segment, and believes it */
     "ingest.overwrites",          /* segments are put, not created */
     "ingest.lost-is-won",         /* who loses a create goes on as if it had won */
-    "ingest.keeps-buffer",        /* who loses a create puts the same bytes behind the winner's */
     "ingest.loser-reads-on",      /* who loses a create does not go back to the chain's end */
     "ingest.missing-silent",      /* what Kafka no longer has is passed over */
     "ingest.missing-early",       /* a gap is stated up to what Kafka still has */
