@@ -36,7 +36,7 @@ finds() { # finds SEED DEFECT
 next_seed() { # next_seed SEED DEFECT: one from there on that finds the defect and is green without
     local seed=$1 end=$(($1 + most))
     while [ "$seed" -lt "$end" ]; do
-        seed=$("$sim" --seeds $((end - seed)) --from "$seed" --jobs 2 --defect "$2" 2>/dev/null | sed -n 's/^violation: seed //p')
+        seed=$("$sim" --seeds $((end - seed)) --from "$seed" --defect "$2" 2>/dev/null | sed -n 's/^violation: seed //p')
         [ -n "$seed" ] || break
         if "$sim" --seeds 1 --from "$seed" >/dev/null 2>&1; then echo "$seed"; return; fi
         seed=$((seed + 1))
@@ -49,12 +49,15 @@ renew_all() {
     new=$(mktemp)
     while read -r seed defect what; do
         case $seed in
-        '#'*) echo "$seed $defect $what" ;;
-        *) echo "$(next_seed "$seed" "$defect") $defect${what:+ $what}" ;;
+        '#'*) ;;
+        *) seed=$(next_seed "$seed" "$defect") || return 1 ;;
         esac
+        echo "$seed $defect${what:+ $what}"
     done <"$file" >"$new"
     for defect in $(defects); do
-        if ! grep -q "^[0-9]* $defect\( \|$\)" "$new"; then echo "$(next_seed 1 "$defect") $defect" >>"$new"; fi
+        if grep -q "^[0-9]* $defect\( \|$\)" "$new"; then continue; fi
+        seed=$(next_seed 1 "$defect") || return 1
+        echo "$seed $defect" >>"$new"
     done
     cat "$new" >"$file"
     rm "$new"
@@ -80,8 +83,11 @@ found=0
 while read -r seed defect _; do
     case $seed in '#'* | '') continue ;; esac
     "$sim" --seeds 1 --from "$seed" >/dev/null 2>&1 || run "without a defect" --seeds 1 --from "$seed"
-    finds "$seed" "$defect" || complain "seed $seed does not find $defect any more: seeds.sh --renew"
-    found=$((found + 1))
+    if finds "$seed" "$defect"; then
+        found=$((found + 1))
+    else
+        complain "seed $seed does not find $defect any more: seeds.sh --renew"
+    fi
 done <"$file"
 for defect in $(defects); do
     grep -q "^[0-9]* $defect\( \|$\)" "$file" || complain "no seed of $file finds $defect: seeds.sh --renew"
