@@ -30,7 +30,11 @@ enum {
     PATIENCE_MS = 60000,
     TOPIC_BYTES = 18874368, /* of DOCUMENT_TOPIC_SIZE */
     RECORD_FRAME = 90,      /* at most what Kafka adds to the value of a batch's one record */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    PEAK_KIB = 1 << 20 /* it keeps what is freed for a while */
+#else
     PEAK_KIB = 256 << 10
+#endif
 };
 
 /* Names of its own: the servers are shared with other tests. */
