@@ -126,8 +126,17 @@ int file_mkdirs(const char *path, struct err *e)
     return 0;
 }
 
+/* A folder that nobody may read: once more with the right to. */
+static int open_up(FTS *tree, FTSENT *x)
+{
+    if (x->fts_number++ || fchmodat(AT_FDCWD, x->fts_path, 0700, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    x->fts_errno = 0; /* else it comes back as an error */
+    return fts_set(tree, x, FTS_AGAIN);
+}
+
 /* What is gone meanwhile is as it should be. */
-static int remove_entry(const FTSENT *x)
+static int remove_entry(FTS *tree, FTSENT *x)
 {
     int rc = 0;
 
@@ -139,12 +148,16 @@ static int remove_entry(const FTSENT *x)
         rc = rmdir(x->fts_path);
         break;
     case FTS_DNR:
+        rc = open_up(tree, x);
+        break;
     case FTS_ERR:
     case FTS_NS:
         rc = -1;
         break;
-    default:
+    default: /* not looked at: a link count may lie, or be old, and it is a folder after all */
         rc = unlink(x->fts_path);
+        if (rc < 0 && errno == EISDIR)
+            rc = fts_set(tree, x, FTS_AGAIN);
     }
     return rc < 0 && errno != ENOENT ? -1 : 0;
 }
@@ -157,7 +170,7 @@ int file_remove_tree(const char *path, struct err *e)
     int rc = 0;
 
     while (tree && rc == 0 && (errno = 0, x = fts_read(tree)))
-        rc = remove_entry(x);
+        rc = remove_entry(tree, x);
     if (!tree || rc < 0 || errno)
         rc = err_errno(e, ERR_IO, "%s: removing", path);
     if (tree)

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Each test has a folder of its own. */
@@ -197,6 +198,35 @@ static void links_are_removed_and_not_followed(void **state)
     check_content(in(p, "precious"), "x");
 }
 
+/* As a user whom modes bind. */
+static int remove_as_nobody(const char *outer, const char *inner)
+{
+    struct err e = ERR_INIT;
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0))
+            _exit(2);
+        if (file_mkdirs(inner, &e) < 0 || chmod(inner, 0) < 0 || chmod(outer, 0) < 0)
+            _exit(3);
+        _exit(file_remove_tree(outer, &e) == 0 && access(outer, F_OK) < 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void folders_without_rights_are_removed(void **state)
+{
+    struct place *p = *state;
+    char outer[PATH_MAX];
+
+    assert_int_equal(chmod(p->dir, 0777), 0);
+    snprintf(outer, sizeof outer, "%s", in(p, "closed"));
+    assert_int_equal(remove_as_nobody(outer, in(p, "closed/inner")), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +237,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failed_write_leaves_the_old_file, setup, teardown),
         cmocka_unit_test(a_place_that_is_not_there_is_named),
         cmocka_unit_test_setup_teardown(folders_are_made_and_removed, setup, teardown),
+        cmocka_unit_test_setup_teardown(folders_without_rights_are_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(links_are_removed_and_not_followed, setup, teardown),
     };
 
