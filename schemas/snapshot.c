@@ -125,7 +125,7 @@ static const struct record_field snapshot_fields[] = {
                 .of = &job_watermark_record, .help = "Asked for at acceptance; all are reached."),
     RECORD_LIST(snapshot, chains, chain_count, ARRAY, OBJECT, REQUIRED, .max = 10000,
                 .of = &snapshot_chain_record, .help = "By incarnation, then partition."),
-    RECORD_LIST(snapshot, labels, label_count, ARRAY, OBJECT, OPTIONAL, .max = 65536,
+    RECORD_LIST(snapshot, labels, label_count, ARRAY, OBJECT, OPTIONAL, .max = SNAPSHOT_LABELS_MAX,
                 .of = &label_count_record,
                 .help = "Accepted documents per class, before the last of each id wins. Left out "
                         "when they are more, or when the object would pass 32 MiB with them."),

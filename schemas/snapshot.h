@@ -56,6 +56,8 @@ struct label_count {
 };
 RECORD_DECLARE(label_count);
 
+enum { SNAPSHOT_LABELS_MAX = 65536 }; /* more classes are only counted */
+
 struct snapshot {
     struct record_extra extra;
     const char *owner, *dataset, *run;

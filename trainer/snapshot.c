@@ -410,7 +410,8 @@ static int take_chains(struct taking *k, const struct chains *c, struct err *e)
     return 0;
 }
 
-/* Where it would be larger than a record may be, its classes give way: nothing depends on them. */
+/* Where it would be larger than a record may be, its classes give way, as where they are too many:
+ * nothing depends on them. */
 static int write_it(struct snapshot *out, struct buf *b, struct err *e)
 {
     int rc = snapshot_write(out, RECORD_JSON, b, e);
@@ -462,7 +463,8 @@ int snapshot_take(const struct snapshot_task *s, struct snapshot *out, char sha2
     buf_init(&k.bytes, SEGMENT_BYTES_MAX);
     if ((rc = chains_list(s, &c, e)) == 0 && (rc = take_chains(&k, &c, e)) == 0) {
         out->classes = (int64_t)k.label_count;
-        out->labels = arena_dup(s->arena, k.labels, k.label_count * sizeof *k.labels);
+        if (k.label_count <= SNAPSHOT_LABELS_MAX)
+            out->labels = arena_dup(s->arena, k.labels, k.label_count * sizeof *k.labels);
         out->label_count = out->labels ? k.label_count : 0;
         rc = create(&k, sha256, e);
     }
