@@ -157,7 +157,7 @@ static int write_closing(struct ingest *in, const struct segment_name *name, str
     return rc;
 }
 
-int chain_close(struct ingest *in, struct part *p, struct err *e)
+int chain_close(struct ingest *in, struct part *p, const char *reason, struct err *e)
 {
     struct segment_name name;
     char key[KEY_MAX];
@@ -176,7 +176,8 @@ int chain_close(struct ingest *in, struct part *p, struct err *e)
     if (rc < 0)
         return rc == ERR_EXISTS ? rc : err_wrap(e, "%s", key);
     FAILPOINT("ingest.closed");
-    log_event(LOG_WARN, "chain.closed", "owner", p->owner, "dataset", p->dataset, "key", key, NULL);
+    log_event(LOG_WARN, "chain.closed", "owner", p->owner, "dataset", p->dataset, "key", key,
+              "reason", reason, NULL);
     return 0;
 }
 

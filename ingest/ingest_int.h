@@ -145,7 +145,7 @@ int chain_record(struct ingest *in, const struct part *p, int64_t offset, struct
 int chain_finished_record(const struct part *p, int64_t offset, struct anchor *out, struct err *e);
 /* Creates the closing segment at the chain's end, so that nobody appends to it any more.
  * ERR_EXISTS: another segment is there. */
-int chain_close(struct ingest *in, struct part *p, struct err *e);
+int chain_close(struct ingest *in, struct part *p, const char *reason, struct err *e);
 /* Begins the incarnation behind a closed chain; that another did so first is fine. Then find again.
  */
 int chain_begin(struct ingest *in, struct part *p, const char *reason, struct err *e);

@@ -34,7 +34,7 @@ static int go_on(struct ingest *in, struct part *p, const char *reason, struct e
  */
 static int begin(struct ingest *in, struct part *p, const char *reason, struct err *e)
 {
-    int rc = chain_close(in, p, e);
+    int rc = chain_close(in, p, reason, e);
 
     if (rc == 0)
         return go_on(in, p, reason, e);
