@@ -351,8 +351,8 @@ static int check_refused(struct replay *r, struct err *e)
     for (i = 0; i < r->count && !dropped; i++)
         if (!r->lines[i].refused)
             return err_set(e, ERR_FORMAT,
-                           "%s:%zu: offset: no message at partition %lld, offset %lld was refused: "
-                           "leave both as --out wrote them",
+                           "%s:%zu: offset: no copy of a refused message at partition %lld, offset "
+                           "%lld is there: leave both as --out wrote them",
                            r->path, r->lines[i].number, (long long)r->lines[i].partition,
                            (long long)r->lines[i].offset);
     return 0;

@@ -41,7 +41,7 @@ for offset in 99999999 0; do
     sed "s/\"offset\":3,/\"offset\":$offset,/" "$work/file" >"$work/moved"
     rc=0
     "$tripline" rejected news --replay "$work/moved" 2>"$work/err" || rc=$?
-    [ $rc = 65 ] && grep -q "moved:2: offset: no message at partition 0, offset $offset was refused: leave" "$work/err" || die "status $rc: $(cat "$work/err")"
+    [ $rc = 65 ] && grep -q "moved:2: offset: no copy of a refused message at partition 0, offset $offset is there: leave" "$work/err" || die "status $rc: $(cat "$work/err")"
 done
 "$read_topic" "$docs" | diff "$work/all" - >/dev/null || die "something was sent"
 
