@@ -165,7 +165,7 @@ static bool excused(const struct world *w, const struct user_run *r, const char 
         if (strstr(reason, known[i]))
             return true;
     if (strstr(reason, "killed by") || strstr(reason, "attempts were made"))
-        return r->deaths >= r->max_attempts || troubles_of(w, r).used_up;
+        return r->deaths + troubles_of(w, r).used_up >= r->max_attempts;
     return r->dataset->life_count > 1 && strstr(reason, "does not exist");
 }
 
