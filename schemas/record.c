@@ -473,7 +473,7 @@ void record_init(const struct record *r, void *out)
 
 static bool is_named(const char *name, const char *text, size_t len)
 {
-    return name[0] == text[0] && !strncmp(name, text, len) && !name[len];
+    return name[0] == text[0] && !strncmp(name, text, len) && strlen(name) == len;
 }
 
 const struct record_field *record_find(const struct record *r, const char *name, size_t len)
