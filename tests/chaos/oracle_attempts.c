@@ -22,7 +22,7 @@ static int look_at_log(struct attempts *all, const char *key, uint64_t n)
     int rc;
 
     buf_init(&b, LOG_MAX);
-    if ((rc = blob_get(all->o->store, key, &b, all->e)) == 0 &&
+    if ((rc = blob_get(all->o->store, key, &b, all->e)) == 0 && b.len &&
         strstr(b.data, "\"event\":\"snapshot\""))
         all->trained[n] = true;
     buf_release(&b);
