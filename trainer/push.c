@@ -97,7 +97,7 @@ static int push_files(struct attempt *a, struct run_manifest *m, struct err *e)
     return 0;
 }
 
-/* Planted: the end comes after the manifest. */
+/* Planted: the end comes before the manifest. */
 static void end_first(struct attempt *a, char sha256[SHA256_HEX])
 {
     struct run_end end;

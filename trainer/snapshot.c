@@ -333,7 +333,8 @@ static int take_segment(struct taking *k, const struct found *f, struct snapshot
         (rc = key_segment(&f->name, key, e)) < 0)
         goto done;
     foot = segment_reader_footer(r);
-    sha256_of(k->bytes.data, k->bytes.len, sha256);
+    if (!sha256[0])
+        sha256_of(k->bytes.data, k->bytes.len, sha256);
     snapshot_segment_init(to);
     to->key = arena_strndup(k->s->arena, key, strlen(key));
     to->sha256 = arena_strndup(k->s->arena, sha256, strlen(sha256));
