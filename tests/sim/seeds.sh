@@ -15,6 +15,7 @@ failed=0
 most=10000 # seeds, for a defect
 
 complain() { echo "$*"; failed=1; }
+has_seed() { grep -q "^[0-9]* $1\( \|$\)" "$2"; } # has_seed DEFECT SEEDS-FILE
 defects() { "$sim" --defect '' 2>&1 | sed -n 's/^defects: //p' | tr ' ' '\n'; }
 run() { # run WHAT OPTIONS...: no promise may be broken
     local what=$1 seed
@@ -55,7 +56,7 @@ renew_all() {
         echo "$seed $defect${what:+ $what}"
     done <"$file" >"$new"
     for defect in $(defects); do
-        if grep -q "^[0-9]* $defect\( \|$\)" "$new"; then continue; fi
+        if has_seed "$defect" "$new"; then continue; fi
         seed=$(next_seed 1 "$defect") || return 1
         echo "$seed $defect" >>"$new"
     done
@@ -90,7 +91,7 @@ while read -r seed defect _; do
     fi
 done <"$file"
 for defect in $(defects); do
-    grep -q "^[0-9]* $defect\( \|$\)" "$file" || complain "no seed of $file finds $defect: seeds.sh --renew"
+    has_seed "$defect" "$file" || complain "no seed of $file finds $defect: seeds.sh --renew"
 done
 echo "$found seeds find their defect, and nothing without it"
 shrinks "$(sed -n 's/^\([0-9]*\) intake.no-marker\b.*/\1/p' "$file" | head -1)" intake.no-marker 12

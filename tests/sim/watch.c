@@ -126,8 +126,7 @@ void watch_write(struct world *w, const char *key, const void *bytes, size_t siz
 int watch_create(struct world *w, const char *key, const void *bytes, size_t size, struct err *e)
 {
     struct err absent = ERR_INIT;
-    uint64_t there;
-    bool first = immutable(key) && blob_head(w->blob, key, &there, &absent) < 0;
+    bool first = immutable(key) && blob_head(w->blob, key, NULL, &absent) < 0;
     int rc = blob_create(w->blob, key, bytes, size, e);
 
     if (rc == 0 && first)
