@@ -209,8 +209,8 @@ static int tear_down(void **state)
 /* ---- programs ---------------------------------------------------------------------------------
  */
 
-/* `more`: one argument; `setting`: one of --set. Either may be NULL. */
-static pid_t launch_with(const char *name, const char *more, const char *setting)
+/* With up to two arguments more; NULL: none. */
+static pid_t launch_with(const char *name, const char *more, const char *last)
 {
     char prefix[80], work[160], log[160];
     pid_t pid;
@@ -226,7 +226,7 @@ static pid_t launch_with(const char *name, const char *more, const char *setting
         execl(TRAINER, TRAINER, "--set", prefix, "--set", work, "--set", "trainer.lease=2s",
               "--set", "trainer.heartbeat=300ms", "--set", "trainer.poll=200ms", "--set",
               "trainer.sweep=3s", "--set", "trainer.log_delay=300ms", "--set", "trainer.threads=1",
-              "--set", "http.address=127.0.0.1:0", setting ? "--set" : more, setting, (char *)NULL);
+              "--set", "http.address=127.0.0.1:0", more, last, (char *)NULL);
         _exit(127);
     }
     assert_true(pid > 0);
@@ -512,7 +512,7 @@ static void checkpoints_by_time(void **state)
     pid_t a;
 
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        a = launch_with(cases[i].run, NULL, cases[i].setting);
+        a = launch_with(cases[i].run, "--set", cases[i].setting);
         send_job(cases[i].run, "news", 120);
         model_hash(cases[i].run, sha256, &end);
         kill(a, SIGTERM);

@@ -149,7 +149,6 @@ static void lines_go_as_they_are(void **state)
     assert_end(s);
 }
 
-/* The label is no part of what a document is. */
 static void a_mark_before_the_first_line_is_none_of_it(void **state)
 {
     static const char line[] = "{\"id\":\"a\",\"label\":1,\"text\":\"x\"}";
@@ -168,6 +167,7 @@ static void a_mark_before_the_first_line_is_none_of_it(void **state)
     assert_end(s);
 }
 
+/* The label is no part of what a document is. */
 static void ids_are_of_the_content(void **state)
 {
     static const char text[] = "{\"label\":\"a\",\"points\":[[1,2,3]]}\n"

@@ -174,13 +174,38 @@ static size_t document(char *to, size_t size, int i)
     return (size_t)snprintf(to, size, "{\"label\":%d,\"text\":\"%0300d\"}", i % 7, i);
 }
 
+static void keep(struct segment_writer *w, const char *path)
+{
+    char sha[SHA256_HEX];
+    struct buf b;
+
+    buf_init(&b, SEGMENT_BYTES_MAX);
+    assert_int_equal(segment_writer_finish(w, &b, sha, &e), 0);
+    assert_int_equal(file_write(path, b.data, b.len, &e), 0);
+    buf_release(&b);
+    segment_writer_free(w);
+}
+
+/* A golden segment, which `write` makes where it is missing; the reader borrows the bytes. */
+static struct segment_reader *open_golden(const char *path, void (*write)(void), struct buf *b)
+{
+    struct segment_reader *r;
+
+    if (getenv("TRIPLINE_WRITE_GOLDEN") && access(path, F_OK) != 0)
+        write();
+    buf_init(b, SEGMENT_BYTES_MAX);
+    assert_int_equal(file_read(path, b, &e), 0);
+    if (segment_reader_new(&r, b->data, b->len, &e) < 0)
+        fail_msg("%s", e.text);
+    return r;
+}
+
 static void write_segment(void)
 {
     static const struct segment_name name = {"acme", "news", 0, 2, 10};
-    char value[400], id[20], sha[SHA256_HEX];
+    char value[400], id[20];
     struct segment_writer *w;
     struct document d;
-    struct buf b;
     int i;
 
     assert_int_equal(segment_writer_new(&w, &name, "nonce-1", 1767225600000, &e), 0);
@@ -193,11 +218,7 @@ static void write_segment(void)
         d.label.number = i % 7;
         assert_int_equal(segment_writer_add(w, 10 + i, 1767225600000, &m, DOCUMENT_PUT, &d, &e), 0);
     }
-    buf_init(&b, SEGMENT_BYTES_MAX);
-    assert_int_equal(segment_writer_finish(w, &b, sha, &e), 0);
-    assert_int_equal(file_write(SEGMENT, b.data, b.len, &e), 0);
-    buf_release(&b);
-    segment_writer_free(w);
+    keep(w, SEGMENT);
 }
 
 static void segments(void **state)
@@ -209,12 +230,7 @@ static void segments(void **state)
     struct buf b;
     int i;
 
-    if (getenv("TRIPLINE_WRITE_GOLDEN") && access(SEGMENT, F_OK) != 0)
-        write_segment();
-    buf_init(&b, SEGMENT_BYTES_MAX);
-    assert_int_equal(file_read(SEGMENT, &b, &e), 0);
-    if (segment_reader_new(&r, b.data, b.len, &e) < 0)
-        fail_msg("%s", e.text);
+    r = open_golden(SEGMENT, write_segment, &b);
     f = segment_reader_footer(r);
     assert_int_equal(f->documents, DOCUMENTS);
     assert_int_equal(f->label_count, 7);
@@ -238,16 +254,10 @@ static void write_closing(void)
 {
     static const struct segment_name name = {"acme", "news", 1, 2, 4010};
     struct segment_writer *w;
-    char sha[SHA256_HEX];
-    struct buf b;
 
     assert_int_equal(segment_writer_new(&w, &name, "nonce-1", 1767225600000, &e), 0);
     assert_int_equal(segment_writer_close(w, &e), 0);
-    buf_init(&b, SEGMENT_BYTES_MAX);
-    assert_int_equal(segment_writer_finish(w, &b, sha, &e), 0);
-    assert_int_equal(file_write(CLOSING, b.data, b.len, &e), 0);
-    buf_release(&b);
-    segment_writer_free(w);
+    keep(w, CLOSING);
 }
 
 static void closing_segments(void **state)
@@ -257,12 +267,7 @@ static void closing_segments(void **state)
     struct segment_record s;
     struct buf b;
 
-    if (getenv("TRIPLINE_WRITE_GOLDEN") && access(CLOSING, F_OK) != 0)
-        write_closing();
-    buf_init(&b, SEGMENT_BYTES_MAX);
-    assert_int_equal(file_read(CLOSING, &b, &e), 0);
-    if (segment_reader_new(&r, b.data, b.len, &e) < 0)
-        fail_msg("%s", e.text);
+    r = open_golden(CLOSING, write_closing, &b);
     f = segment_reader_footer(r);
     assert_true(f->closed);
     assert_int_equal(f->incarnation, 1);

@@ -359,21 +359,16 @@ static size_t classes_listed(struct world *w, int64_t classes)
     struct snapshot s;
     struct err e = ERR_INIT;
     struct arena a;
-    struct buf b;
     size_t listed;
     int warnings = 0;
     void *arg[] = {w, &warnings};
 
-    buf_init(&b, 64 << 20);
     arena_init(&a, (size_t)512 << 20);
-    assert_int_equal(blob_get(w->blob, "owners/acme/runs/r1/snapshot.json", &b, &e), 0);
-    if (snapshot_read(&a, b.data, b.len, RECORD_SNIFF, &s, &e) < 0)
-        fail_msg("%s", e.text);
+    world_snapshot(w, "r1", &a, &s);
     assert_int_equal(s.classes, classes);
     assert_int_equal(s.documents, classes);
     listed = s.label_count;
     arena_release(&a);
-    buf_release(&b);
     assert_int_equal(
         blob_list(w->blob, "owners/acme/runs/r1/attempts/1/logs/", NULL, find_warning, arg, &e), 0);
     assert_int_equal(warnings, listed == 0);
